@@ -1,0 +1,31 @@
+//! Who is calling, as resolved by the authentication layer before any handler runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// A signed-in user, without a company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserCaller {
+    pub user_id: Uuid,
+    /// The session (refresh token family) that the access token belongs to.
+    pub session_id: Uuid,
+}
+
+/// A signed-in user acting in a company of which he is an active member.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub user: UserCaller,
+    pub tenant_id: Uuid,
+    pub role: &'static str,
+    /// Permissions of the role.
+    pub grants: Arc<BTreeSet<&'static str>>,
+}
+
+impl Caller {
+    /// Whether the caller holds the permission.
+    pub fn may(&self, permission: &str) -> bool {
+        self.grants.contains(permission)
+    }
+}

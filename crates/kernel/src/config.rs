@@ -1,0 +1,151 @@
+//! Settings: flags and environment variables, the guide's names as written there.
+
+use clap::{Args, ValueEnum};
+
+/// Where the installation runs; production refuses unsafe settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Environment {
+    Development,
+    Test,
+    Production,
+}
+
+/// The secret that the guide prints; fine on a laptop, refused in production.
+pub const SAMPLE_SECRET: &str = "your-super-secret-key-change-in-production";
+
+/// PostgreSQL. Neither DATABASE_URL nor POSTGRES_HOST set: an embedded server is started.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseConfig {
+    /// Host name or socket directory of an external server
+    #[arg(long, env = "POSTGRES_HOST")]
+    pub postgres_host: Option<String>,
+    #[arg(long, env = "POSTGRES_PORT", default_value_t = 5432)]
+    pub postgres_port: u16,
+    /// Login that migrates; requests use ally_app and ally_system
+    #[arg(long, env = "POSTGRES_USER", default_value = "ally_user")]
+    pub postgres_user: String,
+    #[arg(long, env = "POSTGRES_PASSWORD", default_value = "ally_pass", hide_env_values = true)]
+    pub postgres_password: String,
+    #[arg(long, env = "POSTGRES_DB", default_value = "ally_db")]
+    pub postgres_db: String,
+    /// One URL instead of the five above
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Password of the role ally_app [default: derived from APP_SECRET_STRING]
+    #[arg(long, env = "ALLY360_DB_APP_PASSWORD", hide_env_values = true)]
+    pub db_app_password: Option<String>,
+    /// Password of the role ally_system [default: derived from APP_SECRET_STRING]
+    #[arg(long, env = "ALLY360_DB_SYSTEM_PASSWORD", hide_env_values = true)]
+    pub db_system_password: Option<String>,
+    /// Connections for tenant requests, per process
+    #[arg(long, env = "ALLY360_DB_APP_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub db_app_connections: u32,
+    /// Connections for identity and operations, per process
+    #[arg(long, env = "ALLY360_DB_SYSTEM_CONNECTIONS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub db_system_connections: u32,
+    /// Seconds to wait for a free connection before answering 503
+    #[arg(long, env = "ALLY360_DB_ACQUIRE_SECONDS", default_value_t = 2)]
+    pub db_acquire_seconds: u64,
+}
+
+/// Tokens and passwords.
+#[derive(Args, Clone, Debug)]
+pub struct AuthConfig {
+    /// Secret of all tokens and derived keys, at least 32 bytes [default: generated in dev]
+    #[arg(long, env = "APP_SECRET_STRING", hide_env_values = true)]
+    pub app_secret_string: Option<String>,
+    /// Signature of access tokens; HS256 is the only one
+    #[arg(long, env = "ALGORITHM", default_value = "HS256")]
+    pub algorithm: String,
+    #[arg(long, env = "ACCESS_TOKEN_EXPIRE_MINUTES", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=1440))]
+    pub access_token_expire_minutes: i64,
+    #[arg(long, env = "REFRESH_TOKEN_EXPIRE_DAYS", default_value_t = 7, value_parser = clap::value_parser!(i64).range(1..=90))]
+    pub refresh_token_expire_days: i64,
+    /// Passwords hashed or verified at once [default: the number of cores]
+    #[arg(long, env = "ALLY360_PASSWORD_CONCURRENCY")]
+    pub password_concurrency: Option<usize>,
+}
+
+/// The HTTP side.
+#[derive(Args, Clone, Debug)]
+pub struct HttpConfig {
+    /// Origins that browsers may call from, comma separated; * for any (refused in production)
+    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// Largest request body in bytes; files never pass through the API
+    #[arg(long, env = "ALLY360_MAX_BODY_BYTES", default_value_t = 1024 * 1024)]
+    pub max_body_bytes: usize,
+    /// Seconds for a request body to arrive
+    #[arg(long, env = "ALLY360_BODY_TIMEOUT_SECONDS", default_value_t = 10)]
+    pub body_timeout_seconds: u64,
+    /// Seconds for a whole request
+    #[arg(long, env = "ALLY360_REQUEST_TIMEOUT_SECONDS", default_value_t = 15)]
+    pub request_timeout_seconds: u64,
+    /// Connections at once, per process
+    #[arg(long, env = "ALLY360_MAX_CONNECTIONS", default_value_t = 2000)]
+    pub max_connections: usize,
+    /// Connections at once from one address; 0 for no limit (behind a proxy all have one address)
+    #[arg(long, env = "ALLY360_MAX_CONNECTIONS_PER_IP", default_value_t = 0)]
+    pub max_connections_per_ip: usize,
+    /// Seconds for open requests to finish after SIGTERM
+    #[arg(long, env = "ALLY360_DRAIN_SECONDS", default_value_t = 25)]
+    pub drain_seconds: u64,
+}
+
+/// Every setting that request code reads.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    #[arg(long, env = "ENVIRONMENT", value_enum, ignore_case = true, default_value = "development")]
+    pub environment: Environment,
+    /// Verbose logs; refused in production
+    #[arg(long, env = "DEBUG", value_parser = parse_bool, default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    pub debug: bool,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub auth: AuthConfig,
+    #[command(flatten)]
+    pub http: HttpConfig,
+}
+
+/// true/1/yes/on and false/0/no/off in any case, quoted or not, as `.env` files have them.
+fn parse_bool(value: &str) -> Result<bool, String> {
+    match value.trim_matches(['"', '\'', ' ']).to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+impl Config {
+    /// Checks the settings as a whole; every fault is one line that names the variable.
+    ///
+    /// # Errors
+    /// All faults found.
+    pub fn validate(&self) -> Result<(), Vec<String>> {
+        let mut faults = Vec::new();
+        if self.auth.algorithm != "HS256" {
+            faults.push("ALGORITHM must be HS256: no other signature is accepted".to_owned());
+        }
+        if self.environment == Environment::Production {
+            match &self.auth.app_secret_string {
+                None => faults.push("APP_SECRET_STRING is required in production".to_owned()),
+                Some(s) if s == SAMPLE_SECRET => faults.push("APP_SECRET_STRING is the guide's sample: choose your own (openssl rand -hex 32)".to_owned()),
+                Some(s) if s.len() < 32 => faults.push("APP_SECRET_STRING must have at least 32 bytes (openssl rand -hex 32)".to_owned()),
+                Some(_) => {}
+            }
+            if self.debug {
+                faults.push("DEBUG must be false in production".to_owned());
+            }
+            if self.http.cors_origins.iter().any(|o| o == "*") {
+                faults.push("CORS_ORIGINS must list the origins in production, not *".to_owned());
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Whether new users are active at once, without verifying their e-mail.
+    pub fn activates_users_at_once(&self) -> bool {
+        self.environment == Environment::Development
+    }
+}

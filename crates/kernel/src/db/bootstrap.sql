@@ -1,0 +1,39 @@
+-- Roles, schema and extensions: what must exist before the migrations. Run by the migrating login
+-- (a superuser, or a role with CREATEROLE that owns the database), idempotent.
+--
+--   ally_owner   owns schema, tables and functions; nobody logs in as it
+--   ally_app     tenant-scoped requests, under row-level security
+--   ally_system  identity and operations: global tables only
+--   ally_search  owns the audited search functions; nobody logs in as it
+do $$
+declare
+  wanted text;
+begin
+  -- Roles belong to the whole cluster: two installations may start at once.
+  perform pg_advisory_xact_lock(hashtext('ally360 bootstrap'));
+  foreach wanted in array array['ally_owner', 'ally_search'] loop
+    if not exists (select from pg_roles where rolname = wanted) then
+      execute format('create role %I nologin', wanted);
+    end if;
+    if not pg_has_role(current_user, wanted, 'member') then
+      execute format('grant %I to %I', wanted, current_user);
+    end if;
+  end loop;
+  foreach wanted in array array['ally_app', 'ally_system'] loop
+    if not exists (select from pg_roles where rolname = wanted) then
+      execute format('create role %I login', wanted);
+    end if;
+    execute format('alter role %I in database %I set search_path = ally, public', wanted, current_database());
+    execute format('alter role %I in database %I set statement_timeout = ''10s''', wanted, current_database());
+    execute format('alter role %I in database %I set lock_timeout = ''3s''', wanted, current_database());
+    execute format('alter role %I in database %I set idle_in_transaction_session_timeout = ''15s''',
+                   wanted, current_database());
+  end loop;
+  execute format('revoke temporary on database %I from public', current_database());
+end $$;
+
+revoke create on schema public from public;
+create schema if not exists ally authorization ally_owner;
+grant usage on schema ally to ally_app, ally_system, ally_search;
+create extension if not exists pg_trgm with schema ally;
+create extension if not exists btree_gin with schema ally;

@@ -1,0 +1,77 @@
+//! Roles and migrations: `ally360 migrate`, and the start of an embedded database.
+
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+
+use super::{APP_ROLE, RolePasswords, SYSTEM_ROLE};
+
+/// All migrations, embedded in the binary.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+const BOOTSTRAP: &str = include_str!("bootstrap.sql");
+
+/// As owner, so that objects belong to it. `row_security = off` makes a data migration that row
+/// security would silently cut to nothing an error instead.
+const AS_OWNER: &str = "set role ally_owner; set row_security = off; set search_path = ally, public;
+    set lock_timeout = '2s'; set client_min_messages = warning";
+
+/// Creates roles, schema and extensions, then applies what is missing. Any number of processes may
+/// do it at once: they wait for each other. Returns how many migrations were applied.
+///
+/// # Errors
+/// When the login may not create roles, or a migration fails; a failed one leaves nothing behind.
+pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Result<usize> {
+    let mut conn = login.clone().connect().await?;
+    sqlx::raw_sql(BOOTSTRAP).execute(&mut conn).await?;
+    for (role, password) in [(APP_ROLE, &roles.app), (SYSTEM_ROLE, &roles.system)] {
+        set_password(&mut conn, role, password).await?;
+    }
+    sqlx::raw_sql(AS_OWNER)
+        .execute(&mut conn)
+        .await?;
+    let before = applied(&mut conn).await?;
+    MIGRATIONS.run_direct(None, &mut conn, false).await?;
+    let after = applied(&mut conn).await?;
+    conn.close().await?;
+    Ok(after - before)
+}
+
+/// A migration and whether the database has it.
+#[derive(Debug)]
+pub struct Status {
+    pub version: i64,
+    pub description: String,
+    pub applied: bool,
+}
+
+/// All known migrations, oldest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn status(conn: &mut PgConnection) -> sqlx::Result<Vec<Status>> {
+    let applied: Vec<i64> = match sqlx::query_scalar("select version from ally._sqlx_migrations where success").fetch_all(conn).await {
+        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42P01") => Vec::new(),
+        result => result?,
+    };
+    Ok(MIGRATIONS
+        .iter()
+        .map(|m| Status { version: m.version, description: m.description.to_string(), applied: applied.contains(&m.version) })
+        .collect())
+}
+
+async fn applied(conn: &mut PgConnection) -> anyhow::Result<usize> {
+    conn.ensure_migrations_table(&MIGRATIONS.table_name).await?;
+    Ok(conn.list_applied_migrations(&MIGRATIONS.table_name).await?.len())
+}
+
+#[expect(clippy::disallowed_methods, reason = "ALTER ROLE takes no parameters; the password is quoted here")]
+async fn set_password(conn: &mut PgConnection, role: &str, password: &str) -> sqlx::Result<()> {
+    let quoted = password.replace('\'', "''").replace('\\', "\\\\");
+    let statement = format!("alter role {role} with login password E'{quoted}'");
+    // Another process may be doing the same this moment: the row is then already right.
+    match sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await {
+        Err(sqlx::Error::Database(e)) if e.message().contains("concurrently updated") => Ok(()),
+        result => result.map(drop),
+    }
+}

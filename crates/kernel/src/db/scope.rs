@@ -1,0 +1,81 @@
+//! The end of a tenant transaction, decided by the response.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sqlx::{Postgres, Transaction};
+use tracing::Instrument;
+
+use crate::app::App;
+use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result};
+
+/// Where a dropped `TenantTx` leaves its transaction for [`scope`] to end.
+#[derive(Clone, Default)]
+pub(super) struct Slot(Arc<Mutex<Option<Transaction<'static, Postgres>>>>);
+
+impl Slot {
+    pub(super) fn put(&self, tx: Transaction<'static, Postgres>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
+    }
+
+    fn take(&self) -> Option<Transaction<'static, Postgres>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Route layer around every handler: reads the body before a connection is taken, runs writes in a
+/// task of their own so that a client's disconnect cannot cut them, and ends the transaction: a
+/// success commits, anything else rolls back.
+pub async fn scope(State(app): State<App>, request: Request, next: Next) -> Response {
+    let read = request.method().is_safe();
+    let request = match buffered(&app, request).await {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    if read {
+        return run(request, next, true).await;
+    }
+    match app.tasks.spawn(run(request, next, false).in_current_span()).await {
+        Ok(response) => response,
+        Err(cause) => Error::internal(cause).into_response(),
+    }
+}
+
+async fn run(mut request: Request, next: Next, read: bool) -> Response {
+    let slot = Slot::default();
+    request.extensions_mut().insert(slot.clone());
+    let response = next.run(request).await;
+    let Some(tx) = slot.take() else { return response };
+    let success = response.status().is_success() || response.status().is_redirection();
+    if read || !success {
+        // Dropping queues the ROLLBACK, which the pool sends while the response is already on its
+        // way: a read-only transaction has nothing to commit.
+        drop(tx);
+        return response;
+    }
+    match tx.commit().await {
+        Ok(()) => response,
+        Err(error) => Error::from(error).into_response(),
+    }
+}
+
+/// Reads the whole body, within size and time: parts extractors run before the body is read, so a
+/// slow client would otherwise hold a transaction open.
+async fn buffered(app: &App, request: Request) -> Result<Request> {
+    let limits = &app.config.http;
+    let (parts, body) = request.into_parts();
+    let declared = http_body::Body::size_hint(&body).lower();
+    if declared > limits.max_body_bytes as u64 {
+        return Err(Error::new(&BODY_TOO_LARGE));
+    }
+    let read = to_bytes(body, limits.max_body_bytes);
+    let bytes = tokio::time::timeout(Duration::from_secs(limits.body_timeout_seconds), read)
+        .await
+        .map_err(|_| Error::new(&BODY_TIMEOUT))?
+        .map_err(|_| Error::new(&BODY_TOO_LARGE))?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}

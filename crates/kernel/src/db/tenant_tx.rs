@@ -1,0 +1,95 @@
+//! The extension point: a permission and a tenant-scoped transaction in one handler argument.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, SqlSafeStr, Transaction};
+use uuid::Uuid;
+
+use super::scope::Slot;
+use super::{Db, begin};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::{Error, Result, UNAUTHENTICATED};
+use crate::perm::Permission;
+
+/// A transaction in which only the caller's company exists, held by a caller with permission `P`.
+///
+/// The rule to remember: **a successful response commits, anything else does not.**
+/// The transaction is read-only when the permission is. It dereferences to [`PgConnection`].
+///
+/// The pool itself cannot be reached:
+/// ```compile_fail,E0616
+/// fn pool(app: &kernel::app::App) {
+///     let _ = &app.db.app;
+/// }
+/// ```
+/// and SQL put together at run time does not compile:
+/// ```compile_fail,E0277
+/// async fn dynamic(mut tx: kernel::db::TenantTx<kernel::perm::Nothing>, table: &str) {
+///     let _ = sqlx::query(&format!("select * from {table}")).execute(&mut *tx).await;
+/// }
+/// ```
+pub struct TenantTx<P> {
+    tx: Option<Transaction<'static, Postgres>>,
+    slot: Slot,
+    caller: Caller,
+    permission: PhantomData<P>,
+}
+
+impl<P> TenantTx<P> {
+    /// Who is calling, and for which company.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Db {
+    /// Opens the scope in one round trip: BEGIN and both settings travel in one simple-protocol
+    /// message. They end with the transaction, so a pooled connection carries nothing over.
+    #[expect(clippy::disallowed_methods, reason = "the values are UUIDs, formatted here; SET takes no parameters")]
+    async fn tenant(&self, tenant: Uuid, user: Uuid, read_only: bool) -> Result<Transaction<'static, Postgres>> {
+        let begin_mode = if read_only { "BEGIN READ ONLY" } else { "BEGIN" };
+        let statement = format!("{begin_mode}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'");
+        begin(&self.app, AssertSqlSafe(statement).into_sql_str()).await
+    }
+}
+
+impl<P: Permission> FromRequestParts<App> for TenantTx<P> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let caller = parts.extensions.get::<Caller>().ok_or(&UNAUTHENTICATED)?.clone();
+        if !caller.may(P::NAME) {
+            return Err(Error::forbidden(P::NAME));
+        }
+        let slot = parts.extensions.get::<Slot>().ok_or_else(|| anyhow::anyhow!("route outside the tenant scope"))?.clone();
+        let tx = app.db.tenant(caller.tenant_id, caller.user.user_id, P::READ_ONLY).await?;
+        Ok(TenantTx { tx: Some(tx), slot, caller, permission: PhantomData })
+    }
+}
+
+const HELD: &str = "held until drop";
+
+impl<P> Deref for TenantTx<P> {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        self.tx.as_ref().expect(HELD)
+    }
+}
+
+impl<P> DerefMut for TenantTx<P> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.tx.as_mut().expect(HELD)
+    }
+}
+
+impl<P> Drop for TenantTx<P> {
+    fn drop(&mut self) {
+        if let Some(tx) = self.tx.take() {
+            self.slot.put(tx);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Request input that answers with problems: body, path and query.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use garde::Validate;
+use garde::rules::inner::Inner;
+use http::header;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::error::{Error, FieldError, MALFORMED_JSON, MALFORMED_REQUEST, NOT_FOUND, QUERY_INVALID, Result, UNSUPPORTED_MEDIA_TYPE};
+
+/// A JSON body, deserialized and validated. Types used here carry `deny_unknown_fields`.
+pub struct Valid<T>(pub T);
+
+impl<S, T> FromRequest<S> for Valid<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if !is_json(&request) {
+            return Err(Error::new(&UNSUPPORTED_MEDIA_TYPE).detail("send application/json"));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|_| Error::new(&MALFORMED_REQUEST))?;
+        let value: T = from_json(&bytes)?;
+        value.validate().map_err(|report| Error::invalid(field_errors(&report)))?;
+        Ok(Valid(value))
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else { return false };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(&error.path().to_string());
+        let cause = error.into_inner();
+        match cause.classify() {
+            serde_json::error::Category::Data => Error::invalid(vec![data_error(pointer, &cause)]),
+            _ => Error::new(&MALFORMED_JSON).detail(format!("at line {} column {}", cause.line(), cause.column())),
+        }
+    })?;
+    json.end().map_err(|_| Error::new(&MALFORMED_JSON).detail("something follows the JSON value"))?;
+    Ok(value)
+}
+
+/// serde's messages quote the offending value; only what it expected goes out.
+fn data_error(pointer: String, cause: &serde_json::Error) -> FieldError {
+    let message = cause.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(text, _)| text);
+    let quoted = |prefix: &str| message.strip_prefix(prefix)?.split('`').next();
+    if let Some(field) = quoted("missing field `") {
+        FieldError::body(format!("{pointer}/{}", escape(field)), "required", "this field is required")
+    } else if message.starts_with("unknown field `") {
+        FieldError::body(pointer, "unknown-field", "there is no such field")
+    } else if message.starts_with("invalid type") || message.starts_with("unknown variant") || message.starts_with("invalid value") {
+        let expected = message.split_once("expected ").map_or("another type", |(_, expected)| expected);
+        FieldError::body(pointer, "type", format!("expected {expected}"))
+    } else {
+        FieldError::body(pointer, "format", message)
+    }
+}
+
+/// `profile.first_name` or `items[3].sku` as an RFC 6901 pointer.
+fn pointer(path: &str) -> String {
+    if path == "." || path.is_empty() {
+        return String::new();
+    }
+    path.replace('[', ".").replace(']', "").split('.').map(|segment| format!("/{}", escape(segment))).collect()
+}
+
+fn escape(segment: &str) -> String {
+    segment.replace('~', "~0").replace('/', "~1")
+}
+
+/// garde's messages are English text; a custom rule's message is `code: text`.
+fn field_errors(report: &garde::Report) -> Vec<FieldError> {
+    report
+        .iter()
+        .map(|(path, error)| {
+            let message = error.message();
+            let (code, detail) = match message.split_once(": ") {
+                Some((code, detail)) if code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') => (code, detail),
+                _ if message.starts_with("length is") => ("length", message),
+                _ if message.starts_with("lower than") || message.starts_with("greater than") => ("range", message),
+                _ if message.contains("pattern") => ("pattern", message),
+                _ => ("invalid", message),
+            };
+            FieldError::body(pointer(&path.to_string()), code, detail)
+        })
+        .collect()
+}
+
+/// A garde rule: text with a visible character and without control characters.
+///
+/// # Errors
+/// `blank` or `control-character`.
+pub fn plain_text(value: impl AsRef<str>, _: &()) -> garde::Result {
+    let text = value.as_ref();
+    if text.trim().is_empty() {
+        return Err(garde::Error::new("blank: must not be blank"));
+    }
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(garde::Error::new("control-character: must not contain control characters"));
+    }
+    Ok(())
+}
+
+/// A parameter of the path. One that is not an id names nothing: 404.
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    #[expect(clippy::disallowed_types, reason = "the wrapped extractor; its rejection becomes a problem here")]
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Path(value)),
+            Err(_) => Err(Error::new(&NOT_FOUND)),
+        }
+    }
+}
+
+/// Parses query pairs into `T` (with `deny_unknown_fields`).
+pub(crate) fn from_query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T> {
+    let encoded = serde_urlencoded::to_string(pairs).map_err(|_| Error::new(&QUERY_INVALID))?;
+    let pairs = serde_urlencoded::Deserializer::new(form_pairs(&encoded));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let name = error.path().to_string();
+        Error::new(&QUERY_INVALID).parameter(&name, "invalid", "unknown or invalid parameter")
+    })
+}
+
+fn form_pairs(encoded: &str) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(encoded.as_bytes())
+}
+
+/// A field of a PATCH body: absent keeps the value. `Patch<Option<T>>` can be cleared with null,
+/// `Patch<T>` refuses null. Fields of this type carry `#[serde(default)]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patch<T> {
+    #[default]
+    Keep,
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// Whether the body has the field.
+    pub fn is_set(&self) -> bool {
+        matches!(self, Patch::Set(_))
+    }
+
+    /// The new value, if any.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Patch::Keep => None,
+            Patch::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<T> Patch<Option<T>> {
+    /// The new value; `None` when absent or cleared ([`is_set`](Patch::is_set) tells which).
+    pub fn flat(&self) -> Option<&T> {
+        self.value().and_then(Option::as_ref)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Patch::Set)
+    }
+}
+
+impl<T> Inner<T> for Patch<T> {
+    type Key = garde::error::NoKey;
+
+    fn validate_inner<F: FnMut(&T, &Self::Key)>(&self, mut f: F) {
+        if let Patch::Set(value) = self {
+            f(value, &garde::error::NoKey::default());
+        }
+    }
+}
+
+impl<T: PartialSchema> PartialSchema for Patch<T> {
+    fn schema() -> RefOr<Schema> {
+        T::schema()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Patch<T> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        T::name()
+    }
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, Validate)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[garde(length(chars, min = 1, max = 3), custom(plain_text))]
+        name: String,
+        #[serde(default)]
+        #[garde(inner(inner(length(chars, max = 2))))]
+        note: Patch<Option<String>>,
+    }
+
+    fn parse(json: &str) -> Result<Sample> {
+        let value: Sample = from_json(json.as_bytes())?;
+        value.validate().map_err(|report| Error::invalid(field_errors(&report)))?;
+        Ok(value)
+    }
+
+    fn shown(json: &str) -> String {
+        let error = parse(json).expect_err(json);
+        let debug = format!("{error:?}");
+        let errors = debug.split("errors: ").nth(1).unwrap_or_default();
+        let field = |name: &str| errors.split(name).nth(1).unwrap_or_default().split('"').nth(1).unwrap_or_default().to_owned();
+        format!("{} {} {}", error.code(), field("pointer"), field("code"))
+    }
+
+    #[test]
+    fn faults_are_coded_and_located() {
+        assert_eq!(shown(r#"{"name":"#).split(' ').next(), Some("malformed-json"));
+        assert_eq!(shown(r#"{}"#), "validation-failed /name required");
+        assert_eq!(shown(r#"{"name":5}"#), "validation-failed /name type");
+        assert_eq!(shown(r#"{"name":"x","b":1}"#), "validation-failed /b unknown-field");
+        assert_eq!(shown(r#"{"name":"long"}"#), "validation-failed /name length");
+        assert_eq!(shown(r#"{"name":" "}"#), "validation-failed /name blank");
+        assert_eq!(shown(r#"{"name":"x","note":"abc"}"#), "validation-failed /note length");
+    }
+
+    #[test]
+    fn absent_is_not_null() {
+        assert_eq!(parse(r#"{"name":"x"}"#).expect("absent").note, Patch::Keep);
+        assert_eq!(parse(r#"{"name":"x","note":null}"#).expect("null").note, Patch::Set(None));
+        assert_eq!(parse(r#"{"name":"x","note":"a"}"#).expect("set").note.flat().map(String::as_str), Some("a"));
+    }
+}

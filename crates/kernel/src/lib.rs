@@ -1,0 +1,33 @@
+//! What every domain crate stands on: tenant-scoped transactions, permissions, problems, input and
+//! output types. It knows no business noun and depends on no sibling crate.
+
+pub mod app;
+pub mod caller;
+pub mod clock;
+pub mod config;
+pub mod cursor;
+pub mod db;
+pub mod error;
+pub mod etag;
+pub mod ids;
+pub mod input;
+pub mod keys;
+pub mod module;
+pub mod output;
+pub mod page;
+pub mod perm;
+pub mod types;
+
+/// What a module file needs, in one import.
+pub mod prelude {
+    pub use crate::db::TenantTx;
+    pub use crate::error::{Code, Constraint, Error, OnConstraint, Result, VALIDATION_FAILED};
+    pub use crate::etag::{IfMatch, Tagged, Versioned};
+    pub use crate::input::{Patch, Path, Valid, plain_text};
+    pub use crate::module::Module;
+    pub use crate::output::{Created, NoContent};
+    pub use crate::page::{Key, List, Listed, Page, PageParams, Sort, contains};
+    pub use crate::types::{Money, Timestamp};
+    pub use crate::{permissions, typed_id};
+    pub use utoipa_axum::routes;
+}

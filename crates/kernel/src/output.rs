@@ -1,0 +1,38 @@
+//! Responses of the usual kinds.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::etag::{Versioned, entity_tag};
+
+/// 201 with the new resource, its `Location` and its `ETag`.
+pub struct Created<T>(pub T);
+
+impl<T: Serialize + Versioned> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let mut response = (StatusCode::CREATED, json(&self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, entity_tag(self.0.version()));
+        if let Ok(location) = HeaderValue::try_from(self.0.location()) {
+            headers.insert(header::LOCATION, location);
+        }
+        response
+    }
+}
+
+/// 204.
+pub struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+/// A JSON body.
+#[expect(clippy::disallowed_types, reason = "axum's Json is banned as an extractor; as a response it is right")]
+pub fn json<T: Serialize>(value: T) -> Json<T> {
+    Json(value)
+}
