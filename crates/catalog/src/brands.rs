@@ -3,8 +3,11 @@
 use garde::Validate;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
+
+use crate::text::{PlainText, SearchTerm};
 
 typed_id!(BrandId);
 
@@ -25,9 +28,21 @@ pub fn module() -> Module {
         .routes(routes!(find, update, delete))
         .permissions(PERMISSIONS)
         .constraints(&[
-            Constraint { name: "brands_name_taken", code: &BRAND_NAME_TAKEN, pointer: Some("/name") },
-            Constraint { name: "brands_name_length", code: &VALIDATION_FAILED, pointer: Some("/name") },
-            Constraint { name: "brands_description_length", code: &VALIDATION_FAILED, pointer: Some("/description") },
+            Constraint {
+                name: "brands_name_taken",
+                code: &BRAND_NAME_TAKEN,
+                pointer: Some("/name"),
+            },
+            Constraint {
+                name: "brands_name_length",
+                code: &VALIDATION_FAILED,
+                pointer: Some("/name"),
+            },
+            Constraint {
+                name: "brands_description_length",
+                code: &VALIDATION_FAILED,
+                pointer: Some("/description"),
+            },
         ])
         .problems(&[&BRAND_IN_USE])
 }
@@ -71,26 +86,28 @@ impl Listed for Brand {
 
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Vallealto"}))]
 struct NewBrand {
     /// Unique in the company, whatever its case.
     #[garde(length(chars, min = 1, max = 100), custom(plain_text))]
-    #[schema(min_length = 1, max_length = 100, example = "Vallealto")]
+    #[schema(value_type = PlainText<100>)]
     name: String,
     #[garde(inner(length(chars, min = 1, max = 255), custom(plain_text)))]
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<PlainText<255>>)]
     description: Option<String>,
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"description": null}))]
 struct BrandPatch {
     #[serde(default)]
     #[garde(inner(length(chars, min = 1, max = 100), custom(plain_text)))]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 100)]
+    #[schema(value_type = PlainText<100>, required = false)]
     name: Patch<String>,
     #[serde(default)]
     #[garde(inner(inner(length(chars, min = 1, max = 255), custom(plain_text))))]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<PlainText<255>>)]
     description: Patch<Option<String>>,
 }
 
@@ -99,15 +116,16 @@ struct BrandPatch {
 #[into_params(parameter_in = Query)]
 struct BrandFilter {
     /// Part of the name.
-    #[param(max_length = 100)]
-    search: Option<String>,
+    #[param(inline)]
+    search: Option<SearchTerm>,
     /// Order; `-` for descending.
     #[serde(default)]
-    #[param(inline, default = "name")]
+    #[param(inline)]
     sort: BrandSort,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[schema(default = "name")]
 enum BrandSort {
     #[default]
     #[serde(rename = "name")]
@@ -139,7 +157,9 @@ async fn list(mut tx: TenantTx<BrandsRead>, list: List<BrandFilter>) -> Result<P
     let sort = list.filter.sort.into();
     list.fetch(&mut tx, sort, |query, filter| {
         if let Some(search) = &filter.search {
-            query.push(" and name ilike ").push_bind(contains(search));
+            query
+                .push(" and name ilike ")
+                .push_bind(contains(search.as_str()));
         }
     })
     .await
@@ -177,6 +197,14 @@ async fn find(mut tx: TenantTx<BrandsRead>, Path(id): Path<BrandId>) -> Result<T
     Ok(Tagged(brand))
 }
 
+/// Locks the brand that the client saw, or fails.
+async fn lock(conn: &mut PgConnection, id: BrandId, if_match: &IfMatch) -> Result<()> {
+    let version = sqlx::query_scalar!("select version from brands where id = $1 for update", id as _)
+        .fetch_one(conn)
+        .await?;
+    if_match.check(version)
+}
+
 /// Change a brand.
 #[utoipa::path(patch, path = "/brands/{brand_id}", tag = "brands", operation_id = "update_brand",
     security(("bearer" = ["brands.write"])), params(("brand_id" = BrandId, Path)),
@@ -187,8 +215,7 @@ async fn update(
     if_match: IfMatch,
     Valid(patch): Valid<BrandPatch>,
 ) -> Result<Tagged<Brand>> {
-    let version = sqlx::query_scalar!("select version from brands where id = $1 for update", id as _).fetch_one(&mut *tx).await?;
-    if_match.check(version)?;
+    lock(&mut tx, id, &if_match).await?;
     let brand = sqlx::query_as!(
         Brand,
         "update brands set name = coalesce($2, name), description = case when $3 then $4 else description end
@@ -207,9 +234,12 @@ async fn update(
 #[utoipa::path(delete, path = "/brands/{brand_id}", tag = "brands", operation_id = "delete_brand",
     security(("bearer" = ["brands.write"])), params(("brand_id" = BrandId, Path)),
     responses((status = 204)))]
-async fn delete(mut tx: TenantTx<BrandsWrite>, Path(id): Path<BrandId>, if_match: IfMatch) -> Result<NoContent> {
-    let version = sqlx::query_scalar!("select version from brands where id = $1 for update", id as _).fetch_one(&mut *tx).await?;
-    if_match.check(version)?;
+async fn delete(
+    mut tx: TenantTx<BrandsWrite>,
+    Path(id): Path<BrandId>,
+    if_match: IfMatch,
+) -> Result<NoContent> {
+    lock(&mut tx, id, &if_match).await?;
     sqlx::query!("delete from brands where id = $1", id as _)
         .execute(&mut *tx)
         .await

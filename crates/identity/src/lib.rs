@@ -1,1 +1,72 @@
+//! Who may do what: users, sessions, companies, memberships, roles, and the layer that resolves the
+//! caller of every request.
 
+mod access;
+mod callers;
+mod companies;
+mod contact;
+mod me;
+mod memberships;
+mod passwords;
+mod purge;
+mod registration;
+mod roles;
+mod sessions;
+mod tokens;
+
+pub use access::{Access, EXEMPT, access_of, authenticate};
+pub use contact::nit_check_digit;
+pub use passwords::Passwords;
+pub use purge::purge_expired;
+pub use registration::verification_token;
+pub use roles::{ROLES, grants, may};
+
+use std::sync::Arc;
+
+use kernel::app::App;
+use kernel::error::Code;
+use kernel::module::Module;
+
+use callers::Callers;
+use tokens::Tokens;
+
+pub(crate) const EMAIL_OR_PASSWORD_WRONG: Code = Code::new(401, "invalid-credentials", "E-mail or password is wrong");
+pub(crate) const EMAIL_NOT_VERIFIED: Code = Code::new(403, "email-not-verified", "The e-mail address is not verified yet");
+pub(crate) const USER_INACTIVE: Code = Code::new(403, "user-inactive", "The user is disabled");
+pub(crate) const REFRESH_TOKEN_INVALID: Code = Code::new(401, "refresh-token-invalid", "The refresh token is unknown or expired");
+pub(crate) const REFRESH_TOKEN_REUSED: Code = Code::new(401, "refresh-token-reused", "The refresh token was used before; the session is ended");
+pub(crate) const EMAIL_TOKEN_INVALID: Code = Code::new(422, "email-token-invalid", "The token is unknown, used or expired");
+pub(crate) const NIT_CHECK_DIGIT_WRONG: Code = Code::new(422, "nit-check-digit-wrong", "The NIT's check digit does not fit");
+
+/// What identity keeps per process: key material, hashing slots, the cache of callers.
+#[derive(Clone)]
+pub struct Identity(Arc<Parts>);
+
+struct Parts {
+    tokens: Tokens,
+    passwords: Passwords,
+    callers: Callers,
+}
+
+impl Identity {
+    /// Builds the parts and starts listening for changes of users, sessions and memberships.
+    pub fn new(app: &App) -> Identity {
+        let identity = Identity(Arc::new(Parts {
+            tokens: Tokens::new(app),
+            passwords: Passwords::new(app.config.auth.password_concurrency),
+            callers: Callers::new(app.db.clone()),
+        }));
+        callers::listen(app, identity.clone());
+        identity
+    }
+
+    /// Whether changes made by other processes are being heard; without, they count within seconds.
+    pub fn hears_changes(&self) -> bool {
+        self.0.callers.connected()
+    }
+}
+
+/// The modules of this crate.
+pub fn modules() -> Vec<Module> {
+    vec![registration::module(), sessions::module(), me::module(), companies::module()]
+}

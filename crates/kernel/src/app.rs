@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -22,12 +23,14 @@ pub struct Shared {
     pub clock: Clock,
     /// Spawns what must finish before the process ends.
     pub tasks: TaskTracker,
+    /// Cancelled when the process begins to stop.
+    pub stopping: CancellationToken,
 }
 
 impl App {
     /// Assembles the state.
     pub fn new(config: Config, db: Db, keys: Keys, clock: Clock) -> App {
-        App(Arc::new(Shared { config, db, keys, clock, tasks: TaskTracker::new() }))
+        App(Arc::new(Shared { config, db, keys, clock, tasks: TaskTracker::new(), stopping: CancellationToken::new() }))
     }
 }
 

@@ -192,6 +192,11 @@ impl Error {
         self
     }
 
+    /// The same answer for another request that waited for the same outcome.
+    pub fn same_as(other: &Error) -> Error {
+        Error { problem: other.problem.clone(), retry_after: other.retry_after, source: None }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &str {
         &self.problem.code

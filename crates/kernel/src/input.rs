@@ -6,7 +6,7 @@ use garde::Validate;
 use garde::rules::inner::Inner;
 use http::header;
 use http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -48,6 +48,10 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         let cause = error.into_inner();
         match cause.classify() {
             serde_json::error::Category::Data => Error::invalid(vec![data_error(pointer, &cause)]),
+            // serde_json calls null or a number where an enum is expected a syntax error.
+            _ if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => {
+                Error::invalid(vec![FieldError::body(pointer, "type", "expected another type")])
+            }
             _ => Error::new(&MALFORMED_JSON).detail(format!("at line {} column {}", cause.line(), cause.column())),
         }
     })?;
@@ -220,6 +224,15 @@ mod tests {
         #[serde(default)]
         #[garde(inner(inner(length(chars, max = 2))))]
         note: Patch<Option<String>>,
+        #[serde(default)]
+        #[garde(skip)]
+        size: Size,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    enum Size {
+        #[default]
+        Small,
     }
 
     fn parse(json: &str) -> Result<Sample> {
@@ -245,11 +258,15 @@ mod tests {
         assert_eq!(shown(r#"{"name":"long"}"#), "validation-failed /name length");
         assert_eq!(shown(r#"{"name":" "}"#), "validation-failed /name blank");
         assert_eq!(shown(r#"{"name":"x","note":"abc"}"#), "validation-failed /note length");
+        assert_eq!(shown(r#"{"name":"x","size":null}"#), "validation-failed /size type");
+        assert_eq!(shown(r#"{"name":"x","size":"Large"}"#), "validation-failed /size type");
+        assert_eq!(shown(r#"{"name":"x","size":nul}"#).split(' ').next(), Some("malformed-json"));
     }
 
     #[test]
     fn absent_is_not_null() {
-        assert_eq!(parse(r#"{"name":"x"}"#).expect("absent").note, Patch::Keep);
+        let absent = parse(r#"{"name":"x"}"#).expect("absent");
+        assert_eq!((absent.note, absent.size), (Patch::Keep, Size::Small));
         assert_eq!(parse(r#"{"name":"x","note":null}"#).expect("null").note, Patch::Set(None));
         assert_eq!(parse(r#"{"name":"x","note":"a"}"#).expect("set").note.flat().map(String::as_str), Some("a"));
     }

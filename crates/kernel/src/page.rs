@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, UserCaller};
 use crate::cursor;
 use crate::error::{Error, QUERY_INVALID, Result, UNAUTHENTICATED};
 use crate::input::from_query;
@@ -117,7 +117,7 @@ pub trait Listed: for<'r> FromRow<'r, PgRow> + Send + Unpin {
 pub struct List<F> {
     pub filter: F,
     params: PageParams,
-    /// What a cursor is bound to: company, path, filter and order.
+    /// What a cursor is bound to: company or user, path, filter and order.
     context: Digest32,
     cursor_key: Digest32,
     /// Path and query without the cursor, for the `Link` header.
@@ -128,7 +128,7 @@ impl<F: DeserializeOwned + Send> FromRequestParts<App> for List<F> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let tenant = parts.extensions.get::<Caller>().ok_or(&UNAUTHENTICATED)?.tenant_id;
+        let subject = subject(parts).ok_or(&UNAUTHENTICATED)?;
         let query = parts.uri.query().unwrap_or_default();
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|_| Error::new(&QUERY_INVALID))?;
         if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
@@ -143,12 +143,18 @@ impl<F: DeserializeOwned + Send> FromRequestParts<App> for List<F> {
         let path = parts.uri.path();
         Ok(List {
             filter: from_query(&filter)?,
-            context: sha256(format!("{tenant} {path}?{encoded}").as_bytes()),
+            context: sha256(format!("{subject} {path}?{encoded}").as_bytes()),
             cursor_key: app.keys.derive("cursor"),
             base: page_url(path, &encoded, &params),
             params,
         })
     }
+}
+
+/// The company, or outside one the user, whose list it is.
+fn subject(parts: &Parts) -> Option<Uuid> {
+    let company = parts.extensions.get::<Caller>().map(|caller| caller.tenant_id);
+    company.or_else(|| parts.extensions.get::<UserCaller>().map(|user| user.user_id))
 }
 
 fn page_url(path: &str, filter: &str, params: &PageParams) -> String {

@@ -43,7 +43,7 @@ const H2_MAX_PENDING_RESETS: usize = 20;
 const H2_MAX_ERROR_RESETS: usize = 64;
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Response bytes buffered per stream, so that progress seen at the body is progress on the wire.
+/// Response bytes buffered per stream; small, because the body counts as taken once it is buffered.
 const H2_SEND_BUFFER: usize = 64 * 1024;
 /// File descriptors or memory ran out: time for other connections to close before `accept` is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -58,8 +58,8 @@ pub struct Limits {
     pub max_connections_per_ip: usize,
     /// Time for a request's header: the first from the accept, a later one on HTTP/1 from its first byte.
     pub header_timeout: Duration,
-    /// Time without a byte of progress while the server owes the peer nothing: a kept-alive connection at rest,
-    /// or HTTP/2 responses held up by the peer's flow control. Longer than the proxy's own, so that the proxy
+    /// Time the server waits after its last work was done: on a kept-alive connection for the next request, on
+    /// HTTP/2 also for a peer that takes no more of its responses. Longer than the proxy's own, so that the proxy
     /// closes first and no request meets a closing connection.
     pub idle_timeout: Duration,
     /// Time the socket may refuse bytes: a peer that does not read.
@@ -189,9 +189,7 @@ where
         }
 
         let activity = Activity::new(Arc::clone(&limits));
-        let streams = CancellationToken::new();
-        let _end_streams = streams.clone().drop_guard();
-        let builder = builder(&limits, Streams { tasks, end: streams });
+        let builder = builder(&limits, Streams(tasks));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         let handler = service_fn({
             let activity = Arc::clone(&activity);
@@ -254,12 +252,9 @@ fn builder(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
     builder
 }
 
-/// Runs the HTTP/2 streams of one connection as tasks that are waited for and end with the connection.
+/// Runs HTTP/2 streams as tasks that are waited for; hyper ends them with their connection.
 #[derive(Clone)]
-struct Streams {
-    tasks: TaskTracker,
-    end: CancellationToken,
-}
+struct Streams(TaskTracker);
 
 impl<F> hyper::rt::Executor<F> for Streams
 where
@@ -267,7 +262,6 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.tasks
-            .spawn(self.end.clone().run_until_cancelled_owned(stream));
+        self.0.spawn(stream);
     }
 }

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `ally360`.
+
+fn main() -> std::process::ExitCode {
+    server::cli::main()
+}

@@ -33,6 +33,8 @@ pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Resu
     let before = applied(&mut conn).await?;
     MIGRATIONS.run_direct(None, &mut conn, false).await?;
     let after = applied(&mut conn).await?;
+    // Readiness compares what is applied with what this program knows.
+    sqlx::raw_sql("grant select on _sqlx_migrations to ally_system").execute(&mut conn).await?;
     conn.close().await?;
     Ok(after - before)
 }

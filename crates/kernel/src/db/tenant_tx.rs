@@ -34,7 +34,8 @@ use crate::perm::Permission;
 /// ```
 pub struct TenantTx<P> {
     tx: Option<Transaction<'static, Postgres>>,
-    slot: Slot,
+    /// Where the transaction goes to be ended by the response; none outside a request.
+    slot: Option<Slot>,
     caller: Caller,
     permission: PhantomData<P>,
 }
@@ -43,6 +44,35 @@ impl<P> TenantTx<P> {
     /// Who is calling, and for which company.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+}
+
+impl<P: Permission> TenantTx<P> {
+    /// Outside a request (background work, seeding): commits only by [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// `permission-missing`, or those of the database.
+    pub async fn begin(db: &Db, caller: Caller) -> Result<Self> {
+        TenantTx::open(db, caller, None).await
+    }
+
+    /// Makes the changes durable now.
+    ///
+    /// # Errors
+    /// A violated deferred constraint, or a lost connection: then the outcome is unknown.
+    pub async fn commit(mut self) -> Result<()> {
+        if let Some(tx) = self.tx.take() {
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn open(db: &Db, caller: Caller, slot: Option<Slot>) -> Result<Self> {
+        if !caller.may(P::NAME) {
+            return Err(Error::forbidden(P::NAME));
+        }
+        let tx = db.tenant(caller.tenant_id, caller.user.user_id, P::READ_ONLY).await?;
+        Ok(TenantTx { tx: Some(tx), slot, caller, permission: PhantomData })
     }
 }
 
@@ -62,12 +92,8 @@ impl<P: Permission> FromRequestParts<App> for TenantTx<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let caller = parts.extensions.get::<Caller>().ok_or(&UNAUTHENTICATED)?.clone();
-        if !caller.may(P::NAME) {
-            return Err(Error::forbidden(P::NAME));
-        }
         let slot = parts.extensions.get::<Slot>().ok_or_else(|| anyhow::anyhow!("route outside the tenant scope"))?.clone();
-        let tx = app.db.tenant(caller.tenant_id, caller.user.user_id, P::READ_ONLY).await?;
-        Ok(TenantTx { tx: Some(tx), slot, caller, permission: PhantomData })
+        TenantTx::open(&app.db, caller, Some(slot)).await
     }
 }
 
@@ -88,8 +114,8 @@ impl<P> DerefMut for TenantTx<P> {
 
 impl<P> Drop for TenantTx<P> {
     fn drop(&mut self) {
-        if let Some(tx) = self.tx.take() {
-            self.slot.put(tx);
+        if let (Some(tx), Some(slot)) = (self.tx.take(), &self.slot) {
+            slot.put(tx);
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Demo companies: believable, deterministic catalogs to try the product and to measure it with.
 
 mod assortment;
-pub mod bakery;
-pub mod supermarket;
+mod bakery;
+mod seed;
+mod supermarket;
+
+pub use seed::{PASSWORD, SUPERMARKET, USERS, greet, seed};

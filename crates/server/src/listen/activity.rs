@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Limits;
 
-/// Response data handed over at once. A body given away in one piece would look finished while most of it
-/// still waits for the peer.
+/// Response data handed over at once. Progress is seen at the body alone (on the socket our own HTTP/2 pings
+/// would pass for it), and a body given away in one piece would look finished while most of it waits for the peer.
 const MAX_FRAME: usize = 32 * 1024;
 
 /// The clocks of one connection.
@@ -32,7 +32,7 @@ pub(super) struct Activity {
 struct State {
     /// Handlers running and bodies that have yet to produce their next frame.
     working: usize,
-    /// Last progress.
+    /// End of the last work.
     quiet_since: Instant,
     /// Begin of the request header now expected in full.
     header_since: Option<Instant>,
@@ -120,13 +120,7 @@ impl Activity {
     }
 
     fn has_written(&self) {
-        let mut state = self.state();
-        state.blocked_since = None;
-        // On HTTP/2 our own pings are writes too and would keep an idle connection for ever.
-        if !state.http2 {
-            state.quiet_since = Instant::now();
-            state.header_since = None;
-        }
+        self.state().blocked_since = None;
     }
 
     fn write_blocked(&self) {
@@ -180,6 +174,7 @@ impl hyper::body::Body for Paced {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
+        // Dropped on return, unless it is still our turn.
         let work = this.work.take().unwrap_or_else(|| this.activity.work());
         if this.rest.is_empty() {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
@@ -271,5 +266,24 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use hyper::body::Body as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn size_hint_counts_what_is_left() {
+        let work = Activity::new(Arc::new(Limits::default())).request(Version::HTTP_11);
+        let mut body = Paced::new(Body::from(vec![0; MAX_FRAME + 1]), work);
+        for (left, end) in [(MAX_FRAME + 1, false), (1, false), (0, true)] {
+            assert_eq!(body.size_hint().exact(), u64::try_from(left).ok());
+            assert_eq!(body.is_end_stream(), end);
+            let _ = body.frame().await;
+        }
     }
 }

@@ -124,7 +124,26 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn peer_still_sending_its_request_gets_the_refusal() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mut client = TcpStream::connect(address).await.expect("a listener");
+        let (stream, _) = listener.accept().await.expect("the client");
+
+        Admission::new(0, 0).refuse(stream, &TaskTracker::new());
+        for part in ["POST / HTTP/1.1\r\n", "content-length: 4\r\n\r\n", "body"] {
+            client.write_all(part.as_bytes()).await.expect("no reset");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.expect("no reset");
+        assert_eq!(answer, REFUSAL);
+    }
 
     #[test]
     fn refusal_is_as_long_as_it_says() {

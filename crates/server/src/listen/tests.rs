@@ -1,221 +1,18 @@
 //! Drives the loop over real sockets, with limits short enough to watch them pass.
 
+mod support;
+
 use std::io::ErrorKind;
 use std::pin::pin;
 
-use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::get;
-use futures::{StreamExt, stream};
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::*;
-
-/// What a limit may be late by on a busy machine.
-const LATE: Duration = Duration::from_secs(1);
-const LARGE: usize = 64 << 20;
-/// Three times the idle timeout of [`short`].
-const SLOW: Duration = Duration::from_millis(1_500);
-
-fn short() -> Limits {
-    Limits {
-        header_timeout: Duration::from_millis(400),
-        idle_timeout: Duration::from_millis(500),
-        write_timeout: Duration::from_millis(500),
-        drain_timeout: Duration::from_millis(600),
-        ..Limits::default()
-    }
-}
-
-struct TestServer {
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    ended: JoinHandle<Drained>,
-    /// Signalled when the handler of `/stuck` is dropped.
-    stuck_dropped: Arc<Notify>,
-}
-
-impl TestServer {
-    async fn start(limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let stuck_dropped = Arc::new(Notify::new());
-        let shutdown = CancellationToken::new();
-        // An outer layer, as the real server has them.
-        let service = tower::Layer::layer(&CatchPanicLayer::new(), router(&stuck_dropped));
-        let ended = spawn(serve(listener, service, limits, shutdown.clone()));
-        Self {
-            address,
-            shutdown,
-            ended,
-            stuck_dropped,
-        }
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address)
-            .await
-            .expect("the server accepts")
-    }
-
-    /// Status of `GET /quick` on a connection of its own.
-    async fn quick(&self) -> u16 {
-        let mut stream = self.connect().await;
-        send(
-            &mut stream,
-            "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        )
-        .await;
-        status(&rest(&mut stream).await)
-    }
-
-    async fn http2(&self) -> (http2::SendRequest<Empty<Bytes>>, JoinHandle<hyper::Result<()>>) {
-        let io = TokioIo::new(self.connect().await);
-        let (client, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_millis(100))
-            .keep_alive_while_idle(true)
-            .handshake(io)
-            .await
-            .expect("HTTP/2 by prior knowledge");
-        (client, spawn(connection))
-    }
-
-    async fn drained(self) -> Drained {
-        self.shutdown.cancel();
-        self.ended.await.expect("the loop does not panic")
-    }
-}
-
-fn router(stuck_dropped: &Arc<Notify>) -> Router {
-    struct SignalDrop(Arc<Notify>);
-    impl Drop for SignalDrop {
-        fn drop(&mut self) {
-            self.0.notify_one();
-        }
-    }
-    let stuck_dropped = Arc::clone(stuck_dropped);
-    Router::new()
-        .route("/quick", get(|| async { "quick" }))
-        .route(
-            "/peer",
-            get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
-        )
-        .route("/slow", get(|| async { sleep(SLOW).await }))
-        .route("/large", get(|| async { Bytes::from_owner(vec![b'x'; LARGE]) }))
-        .route(
-            "/events",
-            get(|| async {
-                Body::from_stream(stream::iter(0..2).then(|_| async {
-                    sleep(SLOW).await;
-                    Ok::<_, Infallible>("event\n")
-                }))
-            }),
-        )
-        .route(
-            "/stuck",
-            get(|| async move {
-                let _signal = SignalDrop(stuck_dropped);
-                std::future::pending::<()>().await;
-            }),
-        )
-}
-
-fn spawn<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    TaskTracker::new().spawn(future)
-}
-
-async fn send(stream: &mut TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).await.expect("the server reads");
-}
-
-/// All the peer sends until it closes; a reset is a close.
-async fn rest(stream: &mut TcpStream) -> String {
-    let mut data = Vec::new();
-    match timeout(Duration::from_secs(20), stream.read_to_end(&mut data))
-        .await
-        .expect("the server closes")
-    {
-        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
-        _ => String::from_utf8(data).expect("text"),
-    }
-}
-
-/// Sends a request and reads one response with a `content-length` body, leaving the connection open.
-async fn exchange(stream: &mut TcpStream, path: &str) -> String {
-    send(stream, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-    let mut response = String::new();
-    loop {
-        response.push(char::from(stream.read_u8().await.expect("a whole response")));
-        if let Some((head, body)) = response.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .expect("a length");
-            if body.len() == length.parse::<usize>().expect("a number") {
-                return response;
-            }
-        }
-    }
-}
-
-fn status(response: &str) -> u16 {
-    response
-        .get(9..12)
-        .and_then(|code| code.parse().ok())
-        .unwrap_or_else(|| panic!("no response: {response:?}"))
-}
-
-fn request(path: &str) -> http::Request<Empty<Bytes>> {
-    http::Request::get(format!("http://x{path}"))
-        .body(Empty::new())
-        .expect("a request")
-}
-
-#[track_caller]
-fn assert_near(elapsed: Duration, limit: Duration) {
-    assert!(
-        elapsed + Duration::from_millis(20) >= limit,
-        "closed after {elapsed:?}, before its {limit:?}"
-    );
-    assert!(
-        elapsed <= limit + LATE,
-        "closed after {elapsed:?}, limit {limit:?}"
-    );
-}
-
-/// Runs an ignored test of this module alone in a process with its own bound on open files.
-fn in_process_with_files(files: u32, test: &str) {
-    let output = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            "ulimit -S -n {files} && exec \"$0\" --exact --ignored --nocapture \"$1\""
-        ))
-        .arg(std::env::current_exe().expect("this binary"))
-        .arg(format!(
-            "{}::{test}",
-            module_path!().split_once("::").expect("a crate name").1
-        ))
-        .output()
-        .expect("sh runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}\n{errors}"
-    );
-}
+use support::*;
 
 #[tokio::test]
 async fn unfinished_first_header_is_cut() {
@@ -240,6 +37,23 @@ async fn unfinished_first_header_is_cut() {
 }
 
 #[tokio::test]
+async fn unfinished_later_header_is_cut() {
+    let limits = short();
+    let server = TestServer::start(Limits {
+        idle_timeout: Duration::from_secs(60),
+        ..limits.clone()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    exchange(&mut stream, "/quick").await;
+    sleep(limits.header_timeout * 2).await;
+    let began = Instant::now();
+    send(&mut stream, "GET").await;
+    assert_eq!(rest(&mut stream).await, "");
+    assert_near(began.elapsed(), limits.header_timeout);
+}
+
+#[tokio::test]
 async fn header_sent_byte_by_byte_is_cut() {
     let limits = short();
     let server = TestServer::start(Limits {
@@ -252,6 +66,7 @@ async fn header_sent_byte_by_byte_is_cut() {
         if kept_alive {
             stream = server.connect().await;
             assert_eq!(status(&exchange(&mut stream, "/quick").await), 200);
+            sleep(limits.header_timeout * 2).await;
         }
         let began = Instant::now();
         let (mut read, mut write) = stream.split();
@@ -301,11 +116,7 @@ async fn slow_handler_and_slow_stream_are_not_cut() {
     };
     let events = async {
         let mut stream = server.connect().await;
-        send(
-            &mut stream,
-            "GET /events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        )
-        .await;
+        ask_last(&mut stream, "/events").await;
         assert_eq!(rest(&mut stream).await.matches("event").count(), 2);
     };
     let handler_http2 = async {
@@ -332,7 +143,7 @@ async fn peer_that_does_not_read_is_cut() {
     };
     let server = TestServer::start(limits.clone()).await;
     let mut stream = server.connect().await;
-    send(&mut stream, "GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    ask(&mut stream, "/large").await;
     sleep(limits.write_timeout / 2).await;
     assert_eq!(server.quick().await, 503);
     sleep(limits.write_timeout / 2 + LATE).await;
@@ -356,37 +167,23 @@ async fn http2_peer_that_opens_no_window_is_cut() {
 #[tokio::test]
 async fn peer_that_reads_slowly_gets_everything() {
     let server = TestServer::start(short()).await;
-    let began = Instant::now();
     let mut stream = server.connect().await;
-    send(
-        &mut stream,
-        "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    )
-    .await;
-    let mut chunk = vec![0; 2 << 20];
-    let mut received = 0;
+    ask_last(&mut stream, "/large").await;
+    let (began, mut received, mut chunk) = (Instant::now(), 0, vec![0; 256 << 10]);
     loop {
-        let size = stream.read(&mut chunk).await.expect("not cut");
-        if size == 0 {
-            break;
+        match stream.read(&mut chunk).await.expect("not cut") {
+            0 => break,
+            size => received += size,
         }
-        received += size;
-        sleep(Duration::from_millis(40)).await;
+        if began.elapsed() < SLOW {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
     assert!(received > LARGE, "{received} bytes");
-    assert!(
-        began.elapsed() > SLOW,
-        "the test must outlast the timeouts: {:?}",
-        began.elapsed()
-    );
 
     let (mut client, _connection) = server.http2().await;
-    let mut body = client
-        .send_request(request("/large"))
-        .await
-        .expect("a head")
-        .into_body();
-    let (began, mut received) = (Instant::now(), 0);
+    let response = client.send_request(request("/large")).await.expect("a head");
+    let (began, mut received, mut body) = (Instant::now(), 0, response.into_body());
     while let Some(frame) = body.frame().await {
         received += frame.expect("not cut").into_data().expect("data").len();
         if began.elapsed() < SLOW {
@@ -408,8 +205,12 @@ async fn connections_above_the_limit_are_refused_until_one_closes() {
     exchange(&mut second, "/quick").await;
 
     let mut third = server.connect().await;
-    send(&mut third, "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    let refusal = rest(&mut third).await;
+    ask(&mut third, "/quick").await;
+    let mut refusal = String::new();
+    third
+        .read_to_string(&mut refusal)
+        .await
+        .expect("an answer and no reset");
     assert_eq!(status(&refusal), 503);
     assert!(refusal.contains("\r\nRetry-After: 1\r\n"), "{refusal}");
     assert!(
@@ -444,6 +245,10 @@ async fn one_address_is_limited_apart_from_others() {
         .expect("loopback");
     let mut other = socket.connect(server.address).await.expect("the server accepts");
     assert_eq!(status(&exchange(&mut other, "/quick").await), 200);
+
+    drop(first);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.quick().await, 200);
 }
 
 #[tokio::test]
@@ -456,7 +261,7 @@ async fn shutdown_finishes_open_requests() {
     let mut at_rest = server.connect().await;
     exchange(&mut at_rest, "/quick").await;
     let mut working = server.connect().await;
-    send(&mut working, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    ask(&mut working, "/slow").await;
     let (mut client, _connection) = server.http2().await;
     client.ready().await.expect("a connection");
     let working_http2 = client.send_request(request("/slow"));
@@ -484,10 +289,11 @@ async fn stuck_requests_are_cut_when_the_drain_ends() {
     let limits = short();
     let server = TestServer::start(limits.clone()).await;
     let mut stuck = server.connect().await;
-    send(&mut stuck, "GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    ask(&mut stuck, "/stuck").await;
     let (mut client, connection) = server.http2().await;
     client.ready().await.expect("a connection");
     let stuck_http2 = client.send_request(request("/stuck"));
+    let events = client.send_request(request("/events")).await.expect("a head");
     sleep(Duration::from_millis(200)).await;
 
     let began = Instant::now();
@@ -495,6 +301,7 @@ async fn stuck_requests_are_cut_when_the_drain_ends() {
     assert_near(began.elapsed(), limits.drain_timeout);
     assert_eq!(rest(&mut stuck).await, "");
     assert!(stuck_http2.await.is_err());
+    assert!(events.into_body().collect().await.is_err());
     drop(connection);
 }
 
@@ -520,7 +327,7 @@ async fn http2_is_served_and_closed_at_rest() {
 async fn handler_ends_with_its_connection() {
     let server = TestServer::start(short()).await;
     let mut stream = server.connect().await;
-    send(&mut stream, "GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    ask(&mut stream, "/stuck").await;
     sleep(Duration::from_millis(100)).await;
     drop(stream);
     timeout(LATE, server.stuck_dropped.notified())
@@ -615,11 +422,7 @@ async fn file_descriptors_run_out() {
     files.pop();
     // The client takes the last descriptor, so the server has none to accept with.
     let mut stream = server.connect().await;
-    send(
-        &mut stream,
-        "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    )
-    .await;
+    ask_last(&mut stream, "/quick").await;
     let mut byte = [0];
     assert!(
         timeout(ACCEPT_PAUSE * 3, stream.read(&mut byte)).await.is_err(),

@@ -1,0 +1,161 @@
+//! Which routes need what, and the layer that enforces it: deny by default.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use kernel::caller::Caller;
+use kernel::error::{COMPANY_HEADER_INVALID, COMPANY_HEADER_MISSING, COMPANY_MISMATCH, Error, Result, UNAUTHENTICATED};
+use tracing::Span;
+use uuid::Uuid;
+
+use crate::Identity;
+use crate::tokens::Claims;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Public,
+    /// A signed-in user.
+    User,
+    /// A signed-in user; a company, if one is named, must be his.
+    UserWithOptionalCompany,
+    /// A signed-in member of the company that the request names.
+    Business,
+}
+
+/// Every route that is not [`Access::Business`]: method, path, access. Nothing else is exempt.
+pub const EXEMPT: &[(Method, &str, Access)] = &[
+    (Method::GET, "/", Access::Public),
+    (Method::GET, "/health", Access::Public),
+    (Method::GET, "/health/live", Access::Public),
+    (Method::GET, "/health/ready", Access::Public),
+    (Method::GET, "/openapi.json", Access::Public),
+    (Method::GET, "/docs", Access::Public),
+    (Method::GET, "/docs/{*rest}", Access::Public),
+    (Method::POST, "/auth/register", Access::Public),
+    (Method::POST, "/auth/verify-email", Access::Public),
+    (Method::POST, "/auth/login", Access::Public),
+    (Method::POST, "/auth/refresh", Access::Public),
+    (Method::POST, "/auth/logout", Access::User),
+    (Method::POST, "/auth/select-company", Access::User),
+    (Method::GET, "/auth/me", Access::User),
+    (Method::GET, "/auth/context", Access::UserWithOptionalCompany),
+    (Method::POST, "/company", Access::User),
+    (Method::GET, "/company/my_companies", Access::User),
+];
+
+const COMPANY_HEADER: HeaderName = HeaderName::from_static("x-company-id");
+const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
+
+/// The access of a route; HEAD is GET.
+pub fn access_of(method: &Method, path: &str) -> Access {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    EXEMPT.iter().find(|(m, p, _)| m == method && *p == path).map_or(Access::Business, |(.., access)| *access)
+}
+
+/// Route layer: resolves the caller as the route's access demands, before any handler or body.
+pub async fn authenticate(State(identity): State<Identity>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let access = access_of(request.method(), path);
+    match resolve(&identity, access, &mut request).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(tenant)) => {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert(TENANT_HEADER, tenant);
+            response
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Puts the caller into the request's extensions; returns the company's id for the response.
+async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> Result<Option<HeaderValue>> {
+    if access == Access::Public {
+        return Ok(None);
+    }
+    let claims = bearer(request.headers()).and_then(|token| identity.0.tokens.verify(token))?;
+    Span::current().record("user.id", tracing::field::display(claims.sub));
+    let callers = &identity.0.callers;
+    let tenant = match access {
+        Access::Business => Some(company(request.headers(), &claims)?.ok_or(&COMPANY_HEADER_MISSING)?),
+        Access::UserWithOptionalCompany => company(request.headers(), &claims)?,
+        Access::User | Access::Public => None,
+    };
+    let Some(tenant) = tenant else {
+        request.extensions_mut().insert(callers.user(claims.sub, claims.sid).await?);
+        return Ok(None);
+    };
+    let caller: Caller = callers.member(claims.sub, claims.sid, tenant).await?;
+    Span::current().record("tenant.id", tracing::field::display(tenant));
+    request.extensions_mut().insert(caller.user);
+    request.extensions_mut().insert(caller);
+    Ok(HeaderValue::try_from(tenant.to_string()).ok())
+}
+
+/// The bearer token of the one Authorization header.
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let token = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().and_then(|v| v.split_once(' ')),
+        _ => None,
+    };
+    match token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token),
+        _ => Err(Error::new(&UNAUTHENTICATED)),
+    }
+}
+
+/// The company that the request names: by header, by context token, or by both if they agree.
+fn company(headers: &HeaderMap, claims: &Claims) -> Result<Option<Uuid>> {
+    let mut values = headers.get_all(COMPANY_HEADER).iter();
+    let named = match (values.next(), values.next()) {
+        (None, _) => None,
+        (Some(value), None) => Some(value.to_str().ok().and_then(canonical_uuid).ok_or(&COMPANY_HEADER_INVALID)?),
+        // Which one a proxy, a cache or we would choose may differ: refuse.
+        (Some(_), Some(_)) => return Err(Error::new(&COMPANY_HEADER_INVALID)),
+    };
+    match (named, claims.tenant_id) {
+        (Some(header), Some(token)) if header != token => Err(Error::new(&COMPANY_MISMATCH)),
+        (header, token) => Ok(header.or(token)),
+    }
+}
+
+/// Only the hyphenated form of 36 characters; not braced, not a URN, not nil.
+fn canonical_uuid(text: &str) -> Option<Uuid> {
+    if text.len() != 36 {
+        return None;
+    }
+    text.parse().ok().filter(|id: &Uuid| !id.is_nil())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_uuids_name_a_company() {
+        let id = "550e8400-e29b-41d4-a716-446655440000";
+        assert!(canonical_uuid(id).is_some());
+        assert!(canonical_uuid(&id.to_uppercase()).is_some());
+        for bad in [
+            "550e8400e29b41d4a716446655440000",
+            "{550e8400-e29b-41d4-a716-446655440000}",
+            "urn:uuid:550e8400-e29b-41d4-a716-446655440000",
+            "00000000-0000-0000-0000-000000000000",
+            "550e8400-e29b-41d4-a716-44665544000g",
+            "",
+        ] {
+            assert!(canonical_uuid(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_business() {
+        assert_eq!(access_of(&Method::POST, "/auth/login"), Access::Public);
+        assert_eq!(access_of(&Method::GET, "/auth/login"), Access::Business);
+        assert_eq!(access_of(&Method::HEAD, "/health"), Access::Public);
+        assert_eq!(access_of(&Method::GET, "/company/me"), Access::Business);
+    }
+}

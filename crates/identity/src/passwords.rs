@@ -1,0 +1,120 @@
+//! Password hashing: argon2id, off the async threads, a bounded number at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use kernel::error::{BUSY, Error, Result};
+use tokio::sync::Semaphore;
+
+/// OWASP's and ASVS' recommendation: 46 MiB, one pass, one lane; about 60 ms on one core.
+const MEMORY_KIB: u32 = 46 * 1024;
+/// How long a login waits for a slot before it is told to come back.
+const WAIT: Duration = Duration::from_secs(5);
+/// Logins that wait at once; more are told at once.
+const QUEUE: usize = 64;
+
+/// Slots for hashing; cheap to clone.
+#[derive(Clone)]
+pub struct Passwords {
+    running: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    /// A hash nobody's password has: unknown accounts burn the same work.
+    nobody: Arc<str>,
+}
+
+impl Passwords {
+    /// `concurrency` defaults to the number of cores.
+    pub fn new(concurrency: Option<usize>) -> Passwords {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Passwords {
+            running: Arc::new(Semaphore::new(concurrency.unwrap_or(cores).max(1))),
+            queue: Arc::new(Semaphore::new(QUEUE)),
+            // Never matches: its salt and output were not made from a password. Same parameters.
+            nobody: format!("$argon2id$v=19$m={MEMORY_KIB},t=1,p=1$c29tZS1zYWx0LTE2LWJ5dA$q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA").into(),
+        }
+    }
+
+    /// Hashes to a PHC string.
+    ///
+    /// # Errors
+    /// `busy` when too many are waiting.
+    pub async fn hash(&self, password: String) -> Result<String> {
+        let hash = self.off_thread(move || hasher()?.hash_password(password.as_bytes()).map(|hash| hash.to_string()));
+        hash.await?.map_err(|e| anyhow::anyhow!("hashing failed: {e}").into())
+    }
+
+    /// Whether the password fits the hash; `None` is an unknown account and takes as long.
+    ///
+    /// # Errors
+    /// `busy` when too many are waiting.
+    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.nobody.to_string());
+        let fits = move || Ok::<_, argon2::password_hash::Error>(verify(&password, &hash));
+        let fits = self.off_thread(fits).await?.unwrap_or(false);
+        Ok(fits && known)
+    }
+
+    async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let _place = self.queue.try_acquire().map_err(|_| Error::new(&BUSY))?;
+        let slot = tokio::time::timeout(WAIT, self.running.clone().acquire_owned()).await;
+        let slot = slot.map_err(|_| Error::new(&BUSY))?.map_err(Error::internal)?;
+        let work = move || {
+            // The slot is held until the work ends, even when the request is gone.
+            let _slot = slot;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+    }
+}
+
+fn hasher() -> Result<Argon2<'static>, argon2::password_hash::Error> {
+    let params = Params::new(MEMORY_KIB, 1, 1, None).map_err(|_| argon2::password_hash::Error::ParamsInvalid)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn verify(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn verifies_and_burns_the_same_work_for_unknown_accounts() {
+        let passwords = Passwords::new(Some(1));
+        let hash = passwords.hash("correct horse".to_owned()).await.expect("hash");
+        assert!(hash.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"));
+        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.expect("verify"));
+        assert!(!passwords.verify("wrong".to_owned(), Some(hash.clone())).await.expect("verify"));
+        assert!(PasswordHash::new(&passwords.nobody).is_ok(), "the stand-in parses, so it is really computed");
+
+        let mut medians = Vec::new();
+        for hash in [Some(hash), None] {
+            let mut times = Vec::new();
+            for _ in 0..9 {
+                let started = Instant::now();
+                passwords.verify("wrong".to_owned(), hash.clone()).await.expect("verify");
+                times.push(started.elapsed());
+            }
+            times.sort();
+            medians.push(times[4].as_micros());
+        }
+        let (known, unknown) = (medians[0], medians[1]);
+        assert!(known * 10 > unknown * 7 && unknown * 10 > known * 7, "{known} {unknown}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_answers_busy() {
+        let passwords = Passwords::new(Some(1));
+        let many = (0..QUEUE + 20).map(|_| passwords.verify("x".to_owned(), None));
+        let results = futures::future::join_all(many).await;
+        assert!(results.iter().any(|r| r.as_ref().is_err_and(|e| e.code() == "busy")));
+        assert!(results.iter().filter(|r| r.is_ok()).count() > 10);
+    }
+}

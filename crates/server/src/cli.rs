@@ -1,0 +1,135 @@
+//! The command line of `ally360`.
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::Settings;
+use crate::{doctor, openapi_document, run, telemetry};
+
+/// Multi-tenant backend for small businesses.
+#[derive(Parser, Debug)]
+#[command(name = "ally360", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Everything in one process with demo data: database embedded, users active at once
+    Dev,
+    /// API, worker and scheduler in one process
+    Serve,
+    /// The API only
+    Api,
+    /// Background work only
+    Worker,
+    /// Planning of periodic work only
+    Scheduler,
+    /// Database migrations
+    Migrate {
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
+    /// Check settings, database, roles and tables, and say what to do
+    Doctor,
+    /// Demo data
+    Demo {
+        #[command(subcommand)]
+        action: DemoAction,
+    },
+    /// Users, for operators
+    User {
+        #[command(subcommand)]
+        action: UserAction,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum MigrateAction {
+    /// Create roles and apply what is missing
+    Up,
+    /// List the migrations
+    Status,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum DemoAction {
+    /// Create the demo companies; doing it again changes nothing
+    Seed,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum UserAction {
+    /// Print a fresh token for POST /auth/verify-email; earlier ones stop working
+    VerificationToken { email: String },
+}
+
+/// Runs the command; returns the process's exit code.
+pub fn main() -> std::process::ExitCode {
+    // A missing .env is normal; a broken one is not.
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        return fail(&anyhow::anyhow!(".env cannot be read: {error}"));
+    }
+    let cli = Cli::parse();
+    telemetry::init(cli.settings.config.debug);
+    if let Err(faults) = cli.settings.config.validate() {
+        return fail(&anyhow::anyhow!("{}", faults.join("\nally360: ")));
+    }
+    raise_file_limit();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(execute(cli)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
+    let settings = cli.settings;
+    match cli.command {
+        Command::Dev => run::dev(settings).await?,
+        Command::Serve => run::processes(settings, run::Parts { api: true, worker: true, scheduler: true }).await?,
+        Command::Api => run::processes(settings, run::Parts { api: true, ..run::Parts::default() }).await?,
+        Command::Worker => run::processes(settings, run::Parts { worker: true, ..run::Parts::default() }).await?,
+        Command::Scheduler => run::processes(settings, run::Parts { scheduler: true, ..run::Parts::default() }).await?,
+        Command::Migrate { action: MigrateAction::Up } => run::migrate_up(settings).await?,
+        Command::Migrate { action: MigrateAction::Status } => run::migrate_status(settings).await?,
+        Command::Doctor => return doctor::command(settings).await,
+        Command::Demo { action: DemoAction::Seed } => run::seed(settings).await?,
+        Command::User { action: UserAction::VerificationToken { email } } => run::verification_token(settings, &email).await?,
+        Command::Openapi => say(&serde_json::to_string_pretty(&openapi_document())?)?,
+    }
+    Ok(std::process::ExitCode::SUCCESS)
+}
+
+/// Every connection is a file; the usual soft limit of 1,024 is below the listener's own.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_err() {
+        tracing::warn!("the limit of open files cannot be raised");
+    }
+}
+
+fn fail(error: &anyhow::Error) -> std::process::ExitCode {
+    use std::io::Write;
+    // One clear line: the chain of causes joined, no backtrace.
+    let _ = writeln!(std::io::stderr(), "ally360: {error:#}");
+    std::process::ExitCode::FAILURE
+}
+
+/// Writes a line to standard output.
+pub(crate) fn say(line: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}

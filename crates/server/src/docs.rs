@@ -1,0 +1,40 @@
+//! `/openapi.json` and Swagger UI at `/docs`, served from the binary.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header;
+use kernel::app::App;
+use kernel::error::{Error, NOT_FOUND};
+use utoipa_swagger_ui::Config;
+
+/// The page runs its own script and style, nothing from elsewhere.
+const CSP: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+
+pub fn routes(document: &serde_json::Value) -> Router<App> {
+    let document = Bytes::from(document.to_string());
+    let config = Arc::new(Config::from("/openapi.json").try_it_out_enabled(true).persist_authorization(true));
+    let index = config.clone();
+    Router::new()
+        .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())))
+        .route("/docs", get(async move || asset("index.html", index.clone())))
+        .route(
+            "/docs/{*rest}",
+            get(async move |kernel::input::Path(path): kernel::input::Path<String>| asset(&path, config.clone())),
+        )
+}
+
+fn asset(path: &str, config: Arc<Config<'static>>) -> Response {
+    let Ok(Some(file)) = utoipa_swagger_ui::serve(path, config) else {
+        return Error::new(&NOT_FOUND).into_response();
+    };
+    let mut bytes = file.bytes.into_owned();
+    if path == "index.html" {
+        // The page is at /docs as well as /docs/: its links must not depend on the slash.
+        bytes = String::from_utf8_lossy(&bytes).replace("./", "/docs/").replace("href=\"index.css\"", "href=\"/docs/index.css\"").into_bytes();
+    }
+    ([(header::CONTENT_TYPE, file.content_type.as_str()), (header::CONTENT_SECURITY_POLICY, CSP)], bytes).into_response()
+}

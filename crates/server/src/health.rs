@@ -1,0 +1,87 @@
+//! Health: is the process alive, and is it ready to serve.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use kernel::app::App;
+use kernel::db::migrate;
+use kernel::output::json;
+use serde::Serialize;
+
+use crate::doctor;
+
+/// Longer than this, and the database counts as not reached.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    message: &'static str,
+    version: &'static str,
+    environment: String,
+}
+
+/// What `/health/ready` answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// Why not; empty when ready.
+    pub reasons: Vec<String>,
+}
+
+/// Faults of roles and tables, found once per process after the migrations are current.
+type Catalogue = Arc<Mutex<Option<Vec<String>>>>;
+
+pub fn routes(app: &App) -> Router<App> {
+    let environment = format!("{:?}", app.config.environment).to_lowercase();
+    let health = move || {
+        let environment = environment.clone();
+        async move { json(Health { status: "healthy", message: "Ally360 API", version: env!("CARGO_PKG_VERSION"), environment }) }
+    };
+    let catalogue = Catalogue::default();
+    Router::new()
+        .route("/", get(health.clone()))
+        .route("/health", get(health))
+        .route("/health/live", get(async || json(serde_json::json!({"status": "alive"}))))
+        .route("/health/ready", get(async move |State(app): State<App>| ready(&app, &catalogue).await))
+}
+
+async fn ready(app: &App, catalogue: &Catalogue) -> Response {
+    let readiness = readiness(app, catalogue).await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, json(readiness)).into_response()
+}
+
+async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
+    let mut reasons = Vec::new();
+    if app.stopping.is_cancelled() {
+        reasons.push("the process is stopping".to_owned());
+    }
+    match tokio::time::timeout(PATIENCE, database(app, catalogue)).await {
+        Ok(Ok(found)) => reasons.extend(found),
+        Ok(Err(_)) => reasons.push("the database cannot be reached".to_owned()),
+        Err(_) => reasons.push("the database does not answer in time".to_owned()),
+    }
+    Readiness { ready: reasons.is_empty(), reasons }
+}
+
+async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec<String>> {
+    #[expect(clippy::disallowed_methods, reason = "readiness asks the server itself")]
+    let mut tx = app.db.system().await?;
+    let pending = migrate::status(&mut tx).await?.iter().filter(|m| !m.applied).count();
+    if pending > 0 {
+        return Ok(vec![format!("{pending} migrations are pending: run `ally360 migrate up`")]);
+    }
+    let known = catalogue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(faults) = known {
+        return Ok(faults);
+    }
+    let faults = doctor::catalogue_faults(&mut tx).await?;
+    *catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(faults.clone());
+    Ok(faults)
+}

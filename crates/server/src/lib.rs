@@ -1,0 +1,48 @@
+//! Assembly: the modules of all domain crates become one router, one OpenAPI document, one program.
+
+pub mod cli;
+pub mod demo;
+pub mod doctor;
+mod docs;
+mod health;
+mod http;
+mod listen;
+pub mod maintenance;
+mod openapi;
+mod run;
+pub mod settings;
+mod telemetry;
+
+use axum::Router;
+use identity::Identity;
+use kernel::app::App;
+use kernel::module::Module;
+use tower_http::normalize_path::NormalizePath;
+
+pub use health::Readiness;
+pub use openapi::problem_codes;
+
+/// The whole API as a service: a path with and without a trailing slash is the same path.
+pub type Service = NormalizePath<Router>;
+
+/// The modules of all domain crates.
+pub fn modules() -> Vec<Module> {
+    let mut modules = identity::modules();
+    modules.extend(catalog::modules());
+    modules
+}
+
+/// The API of a process.
+pub fn service(app: &App) -> Service {
+    let modules = modules();
+    kernel::module::register(&modules);
+    let (api, document) = openapi::assemble(modules);
+    let router = api.merge(health::routes(app)).merge(docs::routes(&document));
+    let router = http::guard(router, app, Identity::new(app));
+    NormalizePath::trim_trailing_slash(http::envelop(router, app).with_state(app.clone()))
+}
+
+/// The OpenAPI document.
+pub fn openapi_document() -> serde_json::Value {
+    openapi::assemble(modules()).1
+}

@@ -1,0 +1,249 @@
+//! Starting, serving and stopping.
+
+use std::future::pending;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use embedded_pg::EmbeddedPg;
+use kernel::app::App;
+use kernel::clock::Clock;
+use kernel::config::Environment;
+use kernel::db::{Db, migrate};
+use kernel::keys::Keys;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tower::ServiceExt;
+use tracing::{info, warn};
+
+use crate::cli::say;
+use crate::settings::Settings;
+use crate::{demo, listen, maintenance, service};
+
+/// What one process does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts {
+    pub api: bool,
+    pub worker: bool,
+    pub scheduler: bool,
+}
+
+impl Parts {
+    const ALL: Parts = Parts { api: true, worker: true, scheduler: true };
+
+    fn all(self) -> bool {
+        self.api && self.worker && self.scheduler
+    }
+}
+
+/// A database to work with, external or embedded, and the keys that belong to it.
+pub(crate) struct Database {
+    /// The migrating login.
+    pub login: PgConnectOptions,
+    pub keys: Keys,
+    pub embedded: Option<EmbeddedPg>,
+}
+
+impl Database {
+    /// The configured server, or the embedded one, started.
+    pub async fn open(settings: &Settings) -> anyhow::Result<Database> {
+        let config = &settings.config.database;
+        if let Some(login) = kernel::db::connect_options(config)? {
+            return Ok(Database { login, keys: settings.keys(false)?, embedded: None });
+        }
+        let embedded = EmbeddedPg::start(embedded_pg::Options::new(&settings.data_dir)).await?;
+        let login = PgConnectOptions::new_without_pgpass()
+            .socket(embedded.socket_dir())
+            .port(embedded.port())
+            .username(embedded.superuser())
+            .password(embedded.superuser_password());
+        let login = kernel::db::ssl_free(login);
+        create_database(&login, &config.postgres_db).await?;
+        let keys = settings.keys(true)?;
+        Ok(Database { login: login.database(&config.postgres_db), keys, embedded: Some(embedded) })
+    }
+
+    /// The state of request code over this database.
+    pub fn app(&self, settings: &Settings) -> App {
+        let db = Db::connect_lazy(&self.login, &settings.role_passwords(&self.keys), &settings.pool_size());
+        App::new(settings.config.clone(), db, self.keys.clone(), Clock::default())
+    }
+
+    async fn migrate(&self, settings: &Settings) -> anyhow::Result<usize> {
+        migrate::up(&self.login, &settings.role_passwords(&self.keys)).await.context("the migrations failed")
+    }
+
+    pub async fn close(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "CREATE DATABASE takes no parameters; the name is quoted here")]
+async fn create_database(server: &PgConnectOptions, name: &str) -> anyhow::Result<()> {
+    let mut conn = server.clone().database("postgres").connect().await?;
+    let exists = sqlx::query_scalar::<_, bool>("select exists (select from pg_database where datname = $1)");
+    if !exists.bind(name).fetch_one(&mut conn).await? {
+        let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut conn).await?;
+    }
+    Ok(())
+}
+
+/// `ally360 dev`.
+pub async fn dev(settings: Settings) -> anyhow::Result<()> {
+    ensure!(settings.config.environment != Environment::Production, "`dev` refuses to run with ENVIRONMENT=production: use `serve`");
+    let listener = bind(&settings).await?;
+    let database = Database::open(&settings).await?;
+    database.migrate(&settings).await?;
+    demo::seed(&database.app(&settings)).await?;
+    serve(&settings, database, Parts::ALL, Some(listener), true).await
+}
+
+/// `serve`, `api`, `worker`, `scheduler`.
+pub async fn processes(settings: Settings, parts: Parts) -> anyhow::Result<()> {
+    let external = kernel::db::connect_options(&settings.config.database)?.is_some();
+    ensure!(
+        external || parts.all(),
+        "processes of their own need a database to share: set POSTGRES_HOST or DATABASE_URL, or run `ally360 serve`"
+    );
+    let listener = if parts.api { Some(bind(&settings).await?) } else { None };
+    let database = Database::open(&settings).await?;
+    if database.embedded.is_some() {
+        database.migrate(&settings).await?;
+    }
+    serve(&settings, database, parts, listener, false).await
+}
+
+async fn bind(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(settings.listen).await;
+    listener.with_context(|| format!("cannot listen on {}: choose another with --listen", settings.listen))
+}
+
+async fn serve(settings: &Settings, database: Database, parts: Parts, listener: Option<TcpListener>, dev: bool) -> anyhow::Result<()> {
+    let app = database.app(settings);
+    if parts.worker {
+        app.tasks.spawn(maintenance::work(app.clone()));
+    }
+    if parts.scheduler {
+        app.tasks.spawn(maintenance::schedule(app.clone()));
+    }
+    let api = listener.map(|listener| {
+        let service = service(&app);
+        let address = listener.local_addr();
+        app.tasks.spawn(announce(app.clone(), service.clone(), address, settings.clone(), dev));
+        app.tasks.spawn(listen::serve(listener, service, settings.limits(), app.stopping.clone()))
+    });
+
+    let failed = async {
+        match &database.embedded {
+            Some(embedded) => embedded.failed().await,
+            None => pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        () = stop_signal() => Ok(()),
+        error = failed => Err(anyhow::Error::from(error)),
+    };
+    info!("stopping");
+    app.stopping.cancel();
+    if let Some(api) = api {
+        match api.await {
+            Ok(drained) if drained.cut > 0 => warn!(cut = drained.cut, "connections were still busy and were cut"),
+            _ => {}
+        }
+    }
+    app.tasks.close();
+    let limit = Duration::from_secs(settings.config.http.drain_seconds);
+    if tokio::time::timeout(limit, app.tasks.wait()).await.is_err() {
+        warn!("work was still running at the end of the drain time");
+    }
+    app.db.close().await;
+    database.close().await;
+    outcome
+}
+
+/// Prints `ready http://ADDR`, the one line of standard output, once `/health/ready` answers 200.
+async fn announce(app: App, service: crate::Service, address: std::io::Result<std::net::SocketAddr>, settings: Settings, dev: bool) {
+    let Ok(address) = address else { return };
+    let ready = || async {
+        let request = axum::extract::Request::get("/health/ready").body(axum::body::Body::empty()).ok()?;
+        let response = service.clone().oneshot(request).await.ok()?;
+        response.status().is_success().then_some(())
+    };
+    while ready().await.is_none() {
+        let pause = tokio::time::sleep(Duration::from_millis(100));
+        if app.stopping.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+    if dev {
+        demo::greet(address, &settings.data_dir);
+    }
+    if say(&format!("ready http://{address}")).is_err() {
+        warn!("standard output is closed");
+    }
+}
+
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// `ally360 migrate up`.
+pub async fn migrate_up(settings: Settings) -> anyhow::Result<()> {
+    let database = Database::open(&settings).await?;
+    let applied = database.migrate(&settings).await;
+    database.close().await;
+    say(&format!("{} migrations applied; the database is current", applied?))?;
+    Ok(())
+}
+
+/// `ally360 migrate status`.
+pub async fn migrate_status(settings: Settings) -> anyhow::Result<()> {
+    let database = Database::open(&settings).await?;
+    let status = async {
+        let mut conn = database.login.clone().connect().await?;
+        anyhow::Ok(migrate::status(&mut conn).await?)
+    };
+    let status = status.await;
+    database.close().await;
+    let status = status?;
+    for migration in &status {
+        let state = if migration.applied { "applied" } else { "pending" };
+        say(&format!("{} {state} {}", migration.version, migration.description))?;
+    }
+    if status.iter().any(|m| !m.applied) {
+        bail!("migrations are pending: run `ally360 migrate up`");
+    }
+    Ok(())
+}
+
+/// `ally360 demo seed`.
+pub async fn seed(settings: Settings) -> anyhow::Result<()> {
+    ensure!(settings.config.environment != Environment::Production, "demo data is not for ENVIRONMENT=production");
+    let database = Database::open(&settings).await?;
+    database.migrate(&settings).await?;
+    let seeded = demo::seed(&database.app(&settings)).await;
+    database.close().await;
+    seeded?;
+    say("the demo companies are there")?;
+    Ok(())
+}
+
+/// `ally360 user verification-token`.
+pub async fn verification_token(settings: Settings, email: &str) -> anyhow::Result<()> {
+    let database = Database::open(&settings).await?;
+    let token = identity::verification_token(&database.app(&settings), email).await;
+    database.close().await;
+    let token = token?.with_context(|| format!("no user has the address {email}"))?;
+    say(&token)?;
+    Ok(())
+}
