@@ -2,7 +2,7 @@
 //! limit, problem bodies, security headers), CORS, compression, and for known routes
 //! authentication and the tenant scope.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,12 +10,12 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use identity::Identity;
 use kernel::app::App;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::{Instrument, field, info, info_span};
@@ -35,9 +35,15 @@ pub fn guard(router: Router<App>, app: &App, identity: Identity) -> Router<App> 
 /// The outer layers, around everything that is answered.
 pub fn envelop(router: Router<App>, app: &App) -> Router<App> {
     router
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new())
         .layer(cors(app))
         .layer(from_fn_with_state(app.clone(), envelope))
+}
+
+/// The panic's message went to the log by the hook; a client learns nothing of it.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Error::internal(anyhow::anyhow!("a handler panicked")).into_response()
 }
 
 fn cors(app: &App) -> CorsLayer {
@@ -74,11 +80,7 @@ async fn envelope(State(app): State<App>, request: Request, next: Next) -> Respo
     let span = info_span!(
         "request", request.id = id, http.method = %method, http.route = route, user.id = field::Empty, tenant.id = field::Empty
     );
-    let answered = AssertUnwindSafe(answer(&app, request, next)).catch_unwind().instrument(span.clone()).await;
-    let mut response = answered.unwrap_or_else(|_| {
-        // The panic's message went to the log by the hook; a client learns nothing of it.
-        span.in_scope(|| Error::internal(anyhow::anyhow!("panic")).into_response())
-    });
+    let mut response = answer(&app, request, next).instrument(span.clone()).await;
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = StatusCode::NO_CONTENT.into_response();
