@@ -17,7 +17,7 @@ use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{self, AllowOrigin, CorsLayer};
 use tracing::{Instrument, field, info, info_span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,7 +50,7 @@ fn cors(app: &App) -> CorsLayer {
     let origins = &app.config.http.cors_origins;
     let any = origins.iter().any(|o| o == "*") || (origins.is_empty() && app.config.environment == Environment::Development);
     let allowed = if any {
-        AllowOrigin::from(Any)
+        AllowOrigin::from(cors::Any)
     } else {
         AllowOrigin::list(origins.iter().filter_map(|o| HeaderValue::from_str(o.trim_end_matches('/')).ok()))
     };
