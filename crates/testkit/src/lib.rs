@@ -1,1 +1,173 @@
+//! For API tests: a database of its own for every test, cloned from a migrated template, and clients
+//! that read like sentences.
+
+mod client;
+mod database;
+
+pub use client::{Answer, Client};
+pub use database::TestDb;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use clap::Parser;
+use kernel::app::App;
+use kernel::clock::Clock;
+use kernel::config::Config;
+use kernel::db::{Db, PoolSize, RolePasswords};
+use kernel::keys::Keys;
+use serde_json::json;
+use sqlx::PgConnection;
+use tower::util::BoxCloneSyncService;
+
+/// The API under test.
+pub type ApiService = BoxCloneSyncService<Request, Response, Infallible>;
+
+/// Password of all users that the kit makes.
+pub const PASSWORD: &str = "a long test phrase";
+/// Its hash, with cheap parameters: verifying takes those of the hash.
+const PASSWORD_HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$+qKPvjckUGzPQe4BcXl6vA$Z9AHzV/Bshnq/48HVkg7/71nXQORV+84FlNycbIe9xg";
+
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// An API in this process on a database of its own.
+pub struct TestApp {
+    pub app: App,
+    service: ApiService,
+    db: TestDb,
+    users: AtomicU32,
+}
+
+impl TestApp {
+    /// Starts with the default settings; `build` makes the service from the state.
+    pub async fn new<S>(build: impl FnOnce(&App) -> S) -> TestApp
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        TestApp::with(build, |_| {}).await
+    }
+
+    /// Starts with changed settings.
+    pub async fn with<S>(build: impl FnOnce(&App) -> S, change: impl FnOnce(&mut Config)) -> TestApp
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        // Shown with a failing test.
+        let _ = tracing_subscriber::fmt().with_env_filter("warn").with_test_writer().try_init();
+        let db = TestDb::create().await;
+        let mut config = Defaults::parse_from(["test"]).config;
+        change(&mut config);
+        let size = PoolSize {
+            app: config.database.db_app_connections,
+            system: config.database.db_system_connections,
+            acquire_timeout: Duration::from_secs(5),
+        };
+        // The test cluster trusts its socket: passwords are not looked at.
+        let roles = RolePasswords { app: String::new(), system: String::new() };
+        let pools = Db::connect_lazy(db.options(), &roles, &size);
+        let app = App::new(config, pools, Keys::new("a secret of the tests, 32 bytes long"), Clock::default());
+        let service = BoxCloneSyncService::new(build(&app));
+        TestApp { app, service, db, users: AtomicU32::new(0) }
+    }
+
+    /// A caller without a token.
+    pub fn anonymous(&self) -> Client {
+        Client::new(self.service.clone())
+    }
+
+    /// A connection as the cluster's superuser, who sees the rows of all companies.
+    pub async fn superuser(&self) -> PgConnection {
+        self.db.superuser().await
+    }
+
+    /// The test's database.
+    pub fn database(&self) -> &TestDb {
+        &self.db
+    }
+
+    /// A new company, and its owner signed in. The company's name and the owner's carry `name`.
+    pub async fn tenant(&self, name: &str) -> Client {
+        let user = self.user(name).await;
+        let mut conn = self.superuser().await;
+        let company = kernel::ids::new_id();
+        sqlx::query(
+            "insert into ally.companies (tenant_id, name, nit, nit_check_digit, phone_number)
+             values ($1, $2, '900123456', '8', '+573001234567')",
+        )
+        .bind(company)
+        .bind(name)
+        .execute(&mut conn)
+        .await
+        .expect("company");
+        let mut client = user.in_company(company);
+        self.join(&mut client, "owner").await;
+        client
+    }
+
+    /// A new user, signed in, with this role in the company of `of`.
+    pub async fn member(&self, of: &Client, role: &str) -> Client {
+        let mut client = self.user(role).await.in_company(of.company());
+        self.join(&mut client, role).await;
+        client
+    }
+
+    /// Gives the client's user a role in the client's company.
+    pub async fn join(&self, client: &mut Client, role: &str) {
+        let mut conn = self.superuser().await;
+        sqlx::query("insert into ally.memberships (tenant_id, user_id, role) values ($1, $2, $3)")
+            .bind(client.company())
+            .bind(client.user_id)
+            .bind(role)
+            .execute(&mut conn)
+            .await
+            .expect("membership");
+    }
+
+    /// A new user without a company, signed in.
+    pub async fn user(&self, name: &str) -> Client {
+        let number = self.users.fetch_add(1, Ordering::Relaxed);
+        let email = format!("{}-{number}@example.com", name.to_lowercase());
+        let id = kernel::ids::new_id();
+        let mut conn = self.superuser().await;
+        sqlx::query(
+            "insert into ally.users (id, email, password_hash, first_name, last_name, email_verified_at)
+             values ($1, $2, $3, $4, 'Test', now())",
+        )
+        .bind(id)
+        .bind(&email)
+        .bind(PASSWORD_HASH)
+        .bind(name)
+        .execute(&mut conn)
+        .await
+        .expect("user");
+        self.sign_in(&email).await
+    }
+
+    /// Signs in with the kit's password.
+    pub async fn sign_in(&self, email: &str) -> Client {
+        let form = [("username", email), ("password", PASSWORD)];
+        let answer = self.anonymous().post_form("/auth/login", &form).await;
+        let answer = answer.ok();
+        let mut client = self.anonymous();
+        client.token = answer.json["access_token"].as_str().expect("access token").to_owned();
+        client.refresh_token = answer.json["refresh_token"].as_str().expect("refresh token").to_owned();
+        client.user_id = answer.json["user"]["id"].as_str().and_then(|id| id.parse().ok()).expect("user id");
+        email.clone_into(&mut client.email);
+        client
+    }
+}
+
+/// A body for `POST /products`.
+pub fn product(name: &str, sku: &str) -> serde_json::Value {
+    json!({"name": name, "sku": sku, "price_sale": "1500.00", "price_base": "1000.00"})
+}
 

@@ -23,11 +23,11 @@ begin
     if not exists (select from pg_roles where rolname = wanted) then
       execute format('create role %I login', wanted);
     end if;
-    execute format('alter role %I in database %I set search_path = ally, public', wanted, current_database());
-    execute format('alter role %I in database %I set statement_timeout = ''10s''', wanted, current_database());
-    execute format('alter role %I in database %I set lock_timeout = ''3s''', wanted, current_database());
-    execute format('alter role %I in database %I set idle_in_transaction_session_timeout = ''15s''',
-                   wanted, current_database());
+    -- Of the role, not of the role in this database: a copy of the database keeps them.
+    execute format('alter role %I set search_path = ally, public', wanted);
+    execute format('alter role %I set statement_timeout = ''10s''', wanted);
+    execute format('alter role %I set lock_timeout = ''3s''', wanted);
+    execute format('alter role %I set idle_in_transaction_session_timeout = ''15s''', wanted);
   end loop;
   execute format('revoke temporary on database %I from public', current_database());
 end $$;

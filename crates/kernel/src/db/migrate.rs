@@ -9,7 +9,8 @@ use super::{APP_ROLE, RolePasswords, SYSTEM_ROLE};
 /// All migrations, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
-const BOOTSTRAP: &str = include_str!("bootstrap.sql");
+/// Roles, schema and extensions.
+pub const BOOTSTRAP: &str = include_str!("bootstrap.sql");
 
 /// As owner, so that objects belong to it. `row_security = off` makes a data migration that row
 /// security would silently cut to nothing an error instead.

@@ -1,0 +1,24 @@
+//! What the tests share: data directories, the program as a process, and clients of it.
+
+mod client;
+mod external;
+mod home;
+mod process;
+mod raw;
+
+pub use client::{Answer, Client};
+pub use external::External;
+pub use home::Home;
+pub use process::{Finished, Program, Server, wait_until};
+pub use raw::{Raw, exchange};
+
+/// The guide's company, its owner, and the password of all demo users.
+pub const COMPANY: &str = "550e8400-e29b-41d4-a716-446655440000";
+pub const OTHER_COMPANY: &str = "550e8400-e29b-41d4-a716-446655440001";
+pub const OWNER: &str = "user@example.com";
+pub const PASSWORD: &str = "password123";
+
+/// Whether the large counts were asked for.
+pub fn full() -> bool {
+    std::env::var_os("ALLY360_TEST_FULL").is_some()
+}
