@@ -1,6 +1,5 @@
 //! Responses of the usual kinds.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -33,6 +32,6 @@ impl IntoResponse for NoContent {
 
 /// A JSON body.
 #[expect(clippy::disallowed_types, reason = "axum's Json is banned as an extractor; as a response it is right")]
-pub fn json<T: Serialize>(value: T) -> Json<T> {
-    Json(value)
+pub fn json<T: Serialize>(value: T) -> axum::Json<T> {
+    axum::Json(value)
 }

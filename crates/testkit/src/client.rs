@@ -69,12 +69,10 @@ impl Client {
         self.send(Method::GET, path, None).await
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "reads as post(path, json!(…))")]
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, Some(&body)).await
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "reads as patch(path, json!(…))")]
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PATCH, path, Some(&body)).await
     }

@@ -15,7 +15,7 @@ pub use tenant_tx::TenantTx;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Postgres, SqlStr, Transaction};
+use sqlx::{Postgres, SqlSafeStr, SqlStr, Transaction};
 
 use crate::error::{Error, Result, UNAVAILABLE};
 
@@ -67,7 +67,7 @@ impl Db {
     /// # Errors
     /// `busy` when no connection came free in time, `unavailable` when the database is not reachable.
     pub async fn system(&self) -> Result<SystemTx> {
-        Ok(SystemTx::new(begin(&self.system, sqlx::AssertSqlSafe("BEGIN").into_sql()).await?))
+        Ok(SystemTx::new(begin(&self.system, "BEGIN".into_sql_str()).await?))
     }
 
     /// Listens on a notification channel; the connection is outside the pools' limits.
@@ -97,15 +97,6 @@ impl Db {
 pub struct RolePasswords {
     pub app: String,
     pub system: String,
-}
-
-trait IntoSql {
-    fn into_sql(self) -> SqlStr;
-}
-impl<T: sqlx::SqlSafeStr> IntoSql for T {
-    fn into_sql(self) -> SqlStr {
-        self.into_sql_str()
-    }
 }
 
 /// Begins a transaction in a task of its own, so that a dropped request cannot leave a connection

@@ -9,7 +9,7 @@ use super::{Home, Program};
 
 /// The roles belong to the whole cluster and their passwords follow from the secret, so that all
 /// tests on the cluster use this one.
-pub const SECRET: &str = "the-one-secret-of-all-tests-on-the-shared-cluster";
+pub const SECRET: &str = "a secret of the tests, 32 bytes long";
 
 /// An empty database, dropped at the end with [`External::close`].
 pub struct External {
