@@ -74,8 +74,7 @@ impl Callers {
     /// company, a suspended one and one that he does not belong to.
     pub async fn member(&self, user: Uuid, session: Uuid, tenant: Uuid) -> Result<Caller> {
         let entry = self.entry(user, session, Some(tenant)).await?;
-        let grants = entry.role.as_deref().and_then(roles::grants);
-        let (role, grants) = grants.ok_or_else(|| Error::new(&NOT_A_MEMBER))?;
+        let (role, grants) = entry.role.as_deref().map(roles::grants).ok_or_else(|| Error::new(&NOT_A_MEMBER))?;
         Ok(Caller { user: entry.user, tenant_id: tenant, role, grants })
     }
 

@@ -195,7 +195,7 @@ async fn create(
         new.address,
         new.description,
         new.economic_activity,
-        new.time_zone
+        new.time_zone.as_deref().and_then(contact::time_zone_name)
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -297,7 +297,7 @@ async fn update(mut tx: TenantTx<CompanyWrite>, if_match: IfMatch, Valid(patch):
         patch.description.flat(),
         patch.economic_activity.is_set(),
         patch.economic_activity.flat(),
-        patch.time_zone.value()
+        patch.time_zone.value().and_then(|z| contact::time_zone_name(z))
     )
     .fetch_one(&mut *tx)
     .await?;

@@ -26,12 +26,13 @@ pub fn may(role: &str, permission: &str) -> bool {
     TABLE.iter().any(|(name, roles)| *name == permission && roles.contains(&role))
 }
 
-/// The known role of this name and its permissions.
-pub fn grants(role: &str) -> Option<(&'static str, Arc<BTreeSet<&'static str>>)> {
+/// A role and its permissions. One that is not known, as a later release may have given it, is
+/// `unknown` and holds none.
+pub fn grants(role: &str) -> (&'static str, Arc<BTreeSet<&'static str>>) {
     type Grants = Arc<BTreeSet<&'static str>>;
     static BY_ROLE: LazyLock<Vec<(&'static str, Grants)>> = LazyLock::new(|| {
         let of = |role: &str| TABLE.iter().filter(|(_, roles)| roles.contains(&role)).map(|(name, _)| *name).collect();
         ROLES.iter().map(|role| (*role, Arc::new(of(role)))).collect()
     });
-    BY_ROLE.iter().find(|(name, _)| *name == role).cloned()
+    BY_ROLE.iter().find(|(name, _)| *name == role).cloned().unwrap_or_else(|| ("unknown", Arc::default()))
 }

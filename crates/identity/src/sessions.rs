@@ -98,7 +98,7 @@ async fn login(
         session,
         user.id,
         Timestamp(now) as _,
-        Timestamp(now + idle_life(&app)) as _
+        Timestamp(expiry(&app, now, now)) as _
     )
     .execute(&mut *tx)
     .await?;
@@ -122,8 +122,10 @@ async fn credential(app: &App, email: &str) -> Result<Option<(User, String)>> {
     }
 }
 
-fn idle_life(app: &App) -> SignedDuration {
-    SignedDuration::from_hours(24 * app.config.auth.refresh_token_expire_days)
+/// When a session that is used now ends, unless it is used again before.
+fn expiry(app: &App, signed_in: jiff::Timestamp, now: jiff::Timestamp) -> jiff::Timestamp {
+    let idle_life = SignedDuration::from_hours(24 * app.config.auth.refresh_token_expire_days);
+    (now + idle_life).min(signed_in + ABSOLUTE_LIFE)
 }
 
 async fn add_refresh_token(tx: &mut SystemTx, session: Uuid, token: &str) -> Result<()> {
@@ -184,7 +186,7 @@ async fn refresh(
                 .execute(&mut *tx)
                 .await?;
             add_refresh_token(&mut tx, used.id, &successor).await?;
-            let expires_at = (now + idle_life(&app)).min(used.created_at.0 + ABSOLUTE_LIFE);
+            let expires_at = expiry(&app, used.created_at.0, now);
             sqlx::query!("update sessions set expires_at = $2 where id = $1", used.id, Timestamp(expires_at) as _)
                 .execute(&mut *tx)
                 .await?;

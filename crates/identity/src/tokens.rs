@@ -108,7 +108,7 @@ impl Tokens {
         let denied = || Error::new(&UNAUTHENTICATED);
         let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation).map_err(|_| denied())?.claims;
         let now = self.clock.unix();
-        let live = claims.nbf <= now + LEEWAY && now < claims.exp + LEEWAY;
+        let live = claims.nbf <= now + LEEWAY && now - LEEWAY < claims.exp;
         let fits_kind = claims.tenant_id.is_some() == (claims.typ == Kind::Context);
         if live && fits_kind { Ok(claims) } else { Err(denied()) }
     }

@@ -1,6 +1,8 @@
 //! The command line of `ally360`.
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::settings::Settings;
 use crate::{doctor, openapi_document, run, telemetry};
@@ -74,11 +76,17 @@ pub fn main() -> std::process::ExitCode {
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
-        return fail(&anyhow::anyhow!(".env cannot be read: {error}"));
+        return fail(&broken_env_file(&error));
     }
-    let cli = Cli::parse();
+    let cli = match parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     telemetry::init(cli.settings.config.debug);
-    if let Err(faults) = cli.settings.config.validate() {
+    // The doctor reports bad settings among the rest.
+    if !matches!(cli.command, Command::Doctor)
+        && let Err(faults) = cli.settings.config.validate()
+    {
         return fail(&anyhow::anyhow!("{}", faults.join("\nally360: ")));
     }
     raise_file_limit();
@@ -90,6 +98,23 @@ pub fn main() -> std::process::ExitCode {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
+}
+
+/// Names the line but does not show it: its value may be a secret.
+fn broken_env_file(error: &dotenvy::Error) -> anyhow::Error {
+    match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let name = line.split('=').next().unwrap_or_default().trim();
+            anyhow::anyhow!(".env cannot be read: the line of {name} is not NAME=value, or a quote is not closed")
+        }
+        other => anyhow::anyhow!(".env cannot be read: {other}"),
+    }
+}
+
+/// Every setting may stand before or after the command.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_args(|setting| setting.global(true));
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
 async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {

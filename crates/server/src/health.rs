@@ -10,6 +10,7 @@ use axum::routing::get;
 use http::StatusCode;
 use kernel::app::App;
 use kernel::db::migrate;
+use kernel::error::{BUSY, Error, INTERNAL};
 use kernel::output::json;
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ pub struct Readiness {
     pub reasons: Vec<String>,
 }
 
-/// Faults of roles and tables, found once per process after the migrations are current.
+/// What is wrong with roles and tables, looked for once after the migrations are current.
 type Catalogue = Arc<Mutex<Option<Vec<String>>>>;
 
 pub fn routes(app: &App) -> Router<App> {
@@ -64,10 +65,20 @@ async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
     }
     match tokio::time::timeout(PATIENCE, database(app, catalogue)).await {
         Ok(Ok(found)) => reasons.extend(found),
-        Ok(Err(_)) => reasons.push("the database cannot be reached".to_owned()),
+        Ok(Err(error)) => reasons.push(reason(&error).to_owned()),
         Err(_) => reasons.push("the database does not answer in time".to_owned()),
     }
     Readiness { ready: reasons.is_empty(), reasons }
+}
+
+/// What an operator can do about it; the cause itself is for the log.
+fn reason(error: &Error) -> &'static str {
+    match error.code() {
+        code if code == BUSY.code => "no database connection came free in time",
+        // It answered, with a refusal: a wrong password or a missing role, database or grant.
+        code if code == INTERNAL.code => "the database refuses the role ally_system: run `ally360 doctor`",
+        _ => "the database cannot be reached",
+    }
 }
 
 async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec<String>> {
@@ -81,7 +92,31 @@ async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec
     if let Some(faults) = known {
         return Ok(faults);
     }
+    // What exactly is for the log and the operator, not for everybody who asks.
     let faults = doctor::catalogue_faults(&mut tx).await?;
-    *catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(faults.clone());
-    Ok(faults)
+    for fault in &faults {
+        tracing::error!(fault, "the database is not safe");
+    }
+    let reasons = match faults.len() {
+        0 => Vec::new(),
+        n => vec![format!("the database has {n} faults in its roles or tables: run `ally360 doctor`")],
+    };
+    *catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(reasons.clone());
+    Ok(reasons)
+}
+
+/// Resolves when the database is found unsafe, so that the process refuses to serve it; a safe one
+/// never resolves.
+pub async fn refused(app: &App) -> anyhow::Error {
+    let catalogue = Catalogue::default();
+    loop {
+        let checked = database(app, &catalogue).await.is_ok();
+        let found = catalogue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match found.as_deref() {
+            Some([]) => std::future::pending().await,
+            Some([reason, ..]) => return anyhow::anyhow!("refusing to serve: {reason}"),
+            // Not reached, or migrations are pending: readiness tells, and it is looked again.
+            None => tokio::time::sleep(Duration::from_millis(if checked { 500 } else { 2000 })).await,
+        }
+    }
 }

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::cli::say;
 use crate::settings::Settings;
-use crate::{demo, listen, maintenance, service};
+use crate::{demo, health, listen, maintenance, service};
 
 /// What one process does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,6 +146,7 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
     let outcome = tokio::select! {
         () = stop_signal() => Ok(()),
         error = failed => Err(anyhow::Error::from(error)),
+        error = health::refused(&app) => Err(error),
     };
     info!("stopping");
     app.stopping.cancel();

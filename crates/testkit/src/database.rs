@@ -21,6 +21,8 @@ impl TestDb {
         let template = template(&server, &mut conn).await;
         let name = format!("test_{}", kernel::ids::new_id().simple());
         run(&mut conn, format!("create database {name} template {template} strategy file_copy")).await;
+        // A copy has its template's tables but not its privileges on the database itself.
+        run(&mut conn, format!("revoke temporary on database {name} from public")).await;
         TestDb { options: server.database(&name), name }
     }
 

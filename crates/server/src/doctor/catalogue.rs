@@ -46,7 +46,9 @@ pub async fn catalogue_faults(conn: &mut PgConnection) -> Result<Vec<String>> {
     let mut tx = conn.begin().await?;
     // So that everything that is not PostgreSQL's own is printed with its schema; and planned as is,
     // for it runs once.
-    sqlx::raw_sql("set local search_path = pg_catalog; set local jit = off").execute(&mut *tx).await?;
+    sqlx::raw_sql("set local search_path = pg_catalog; set local jit = off")
+        .execute(&mut *tx)
+        .await?;
     let faults = sqlx::query_scalar(FAULTS)
         .persistent(false)
         .bind(GLOBAL_TABLES)

@@ -1,6 +1,13 @@
 //! The API in process, on a real PostgreSQL with a database for every test.
 
 mod catalog;
+mod disconnect;
+mod identity;
+mod matrix;
+mod openapi;
+mod pool;
+mod problems;
+mod roles;
 
 use testkit::TestApp;
 

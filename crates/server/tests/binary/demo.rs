@@ -8,10 +8,18 @@ use crate::support::{Answer, Client, Home};
 #[tokio::test]
 async fn the_printed_document_is_the_served_one() {
     let home = Home::seeded();
-    let printed: Value = serde_json::from_str(&home.program(["openapi"]).run().success().stdout).expect("JSON");
+    let printed: Value =
+        serde_json::from_str(&home.program(["openapi"]).run().success().stdout).expect("JSON");
     assert!(printed["paths"]["/products"].is_object());
     let server = home.program(["dev"]).start();
-    assert_eq!(Client::anonymous(&server.url()).get("/openapi.json").await.expect(200).json(), printed);
+    assert_eq!(
+        Client::anonymous(&server.url())
+            .get("/openapi.json")
+            .await
+            .expect(200)
+            .json(),
+        printed
+    );
 }
 
 #[test]
@@ -19,12 +27,19 @@ fn migrations_are_listed_before_and_after() {
     let home = Home::empty();
     let ended = home.program(["migrate", "status"]).run();
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stdout.lines().count() >= 6 && ended.stdout.lines().all(|line| line.contains(" pending ")), "{}", ended.stdout);
+    assert!(
+        ended.stdout.lines().count() >= 6 && ended.stdout.lines().all(|line| line.contains(" pending ")),
+        "{}",
+        ended.stdout
+    );
     assert!(ended.stderr.contains("ally360 migrate up"), "{}", ended.stderr);
 
     let applied = home.program(["migrate", "up"]).run().success().stdout;
     let count = ended.stdout.lines().count();
-    assert!(applied.starts_with(&format!("{count} migrations applied")), "{applied}");
+    assert!(
+        applied.starts_with(&format!("{count} migrations applied")),
+        "{applied}"
+    );
     let again = home.program(["migrate", "up"]).run().success().stdout;
     assert!(again.starts_with("0 migrations applied"), "{again}");
     let status = home.program(["migrate", "status"]).run().success().stdout;
@@ -38,7 +53,12 @@ async fn seeding_again_changes_nothing() {
     home.program(["demo", "seed"]).run().success();
     let server = home.program(["serve"]).start();
     let first = rows(&mut home.connect().await).await;
-    assert!(first.iter().any(|(table, count, _)| table == "products" && *count > 500), "{first:?}");
+    assert!(
+        first
+            .iter()
+            .any(|(table, count, _)| table == "products" && *count > 500),
+        "{first:?}"
+    );
     server.stop().success();
 
     home.program(["demo", "seed"]).run().success();
@@ -46,7 +66,14 @@ async fn seeding_again_changes_nothing() {
     assert_eq!(rows(&mut home.connect().await).await, first);
     drop(server);
 
-    let said = home.program(["demo", "seed"]).envs([("ENVIRONMENT", "production"), ("APP_SECRET_STRING", &"x".repeat(32))]).run().refusal();
+    let said = home
+        .program(["demo", "seed"])
+        .envs([
+            ("ENVIRONMENT", "production"),
+            ("APP_SECRET_STRING", &"x".repeat(32)),
+        ])
+        .run()
+        .refusal();
     assert!(said.contains("ENVIRONMENT=production"), "{said}");
 }
 
@@ -63,8 +90,13 @@ async fn rows(conn: &mut PgConnection) -> Vec<(String, i64, String)> {
     .expect("tables");
     let mut all = Vec::new();
     for table in tables {
-        let statement = format!("select count(*), md5(coalesce(string_agg(t::text, E'\\n' order by t::text), '')) from ally.{table} t");
-        let (count, hash) = sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_one(&mut *conn).await.expect("a hash");
+        let statement = format!(
+            "select count(*), md5(coalesce(string_agg(t::text, E'\\n' order by t::text), '')) from ally.{table} t"
+        );
+        let (count, hash) = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .fetch_one(&mut *conn)
+            .await
+            .expect("a hash");
         all.push((table, count, hash));
     }
     all
@@ -84,17 +116,33 @@ async fn an_operator_verifies_an_address() {
     assert_eq!(sign_in(&client).await.problem(), "403 email-not-verified");
     server.stop().success();
 
-    let token = home.program(["user", "verification-token", "NUEVA@example.com"]).run().success().stdout;
-    let said = home.program(["user", "verification-token", "nadie@example.com"]).run().refusal();
+    let token = home
+        .program(["user", "verification-token", "NUEVA@example.com"])
+        .run()
+        .success()
+        .stdout;
+    let said = home
+        .program(["user", "verification-token", "nadie@example.com"])
+        .run()
+        .refusal();
     assert!(said.contains("nadie@example.com"), "{said}");
 
     let server = serve();
     let client = client.at(&server.url());
-    client.post("/auth/verify-email", &serde_json::json!({"token": token.trim()})).await.expect(204);
+    client
+        .post("/auth/verify-email", &serde_json::json!({"token": token.trim()}))
+        .await
+        .expect(204);
     sign_in(&client).await.expect(200);
 }
 
 async fn sign_in(client: &Client) -> Answer {
-    let form = [("username", "nueva@example.com"), ("password", "una frase bien larga")];
-    client.send(client.request(reqwest::Method::POST, "/auth/login").form(&form)).await.expect("an answer")
+    let form = [
+        ("username", "nueva@example.com"),
+        ("password", "una frase bien larga"),
+    ];
+    client
+        .send(client.request(reqwest::Method::POST, "/auth/login").form(&form))
+        .await
+        .expect("an answer")
 }

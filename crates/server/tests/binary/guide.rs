@@ -29,7 +29,10 @@ curl -X GET "http://localhost:8000/products/" \
 fn run(script: &str) -> (String, Value) {
     // What curl is told besides stands outside the command.
     let curl = r#"curl() { command curl --silent --noproxy '*' --write-out '\n%{http_code}' "$@"; }"#;
-    let output = Command::new("bash").args(["-euc", &format!("{curl}\n{script}")]).output().expect("bash");
+    let output = Command::new("bash")
+        .args(["-euc", &format!("{curl}\n{script}")])
+        .output()
+        .expect("bash");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
     let (body, status) = text.rsplit_once('\n').expect("a status");
@@ -40,7 +43,11 @@ fn run(script: &str) -> (String, Value) {
 fn the_commands_of_the_guide_work_as_printed() {
     let home = Home::seeded();
     let server = home.program(["dev"]).start();
-    let block = GUIDE.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a bash block");
+    let block = GUIDE
+        .split("```bash\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a bash block");
     assert_eq!(block.matches("http://localhost:8000").count(), 2);
     let block = block.replace("http://localhost:8000", &server.url());
     let (login, products) = block.split_once("\n\n").expect("two commands");
@@ -50,9 +57,16 @@ fn the_commands_of_the_guide_work_as_printed() {
     let token = signed_in["access_token"].as_str().expect("a token");
     assert_eq!(signed_in["token_type"], "bearer");
     assert_eq!(signed_in["expires_in"], 1800);
-    assert!(signed_in["refresh_token"].as_str().is_some_and(|token| token.len() >= 32));
+    assert!(
+        signed_in["refresh_token"]
+            .as_str()
+            .is_some_and(|token| token.len() >= 32)
+    );
     assert_eq!(signed_in["user"]["email"], "user@example.com");
-    assert_eq!(signed_in["companies"][0]["company_id"], "550e8400-e29b-41d4-a716-446655440000");
+    assert_eq!(
+        signed_in["companies"][0]["company_id"],
+        "550e8400-e29b-41d4-a716-446655440000"
+    );
 
     assert_eq!(products.matches("YOUR_JWT_TOKEN").count(), 1);
     let (status, page) = run(&products.replace("YOUR_JWT_TOKEN", token));
@@ -62,5 +76,8 @@ fn the_commands_of_the_guide_work_as_printed() {
 
     // The token is what opened the door.
     let (status, problem) = run(products);
-    assert_eq!((status.as_str(), &problem["code"]), ("401", &Value::from("unauthenticated")));
+    assert_eq!(
+        (status.as_str(), &problem["code"]),
+        ("401", &Value::from("unauthenticated"))
+    );
 }

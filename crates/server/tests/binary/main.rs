@@ -1,5 +1,6 @@
 //! Tests of the started program: real processes, real sockets, a real database.
 
+mod answers;
 mod contract;
 mod crash;
 mod demo;

@@ -1,5 +1,6 @@
 //! A signed-in HTTP client.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -18,11 +19,18 @@ pub struct Client {
 }
 
 /// An answer that has arrived whole.
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
+}
+
+/// Short enough for the message of a failed assertion.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text: String = self.text.chars().take(500).collect();
+        write!(f, "{} {:?} {text}", self.status, self.headers)
+    }
 }
 
 impl Answer {
@@ -31,14 +39,24 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
     }
 
     /// `"503 unavailable"`; asserts that the body is a problem.
     #[track_caller]
     pub fn problem(&self) -> String {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
-        format!("{} {}", self.status, self.json()["code"].as_str().expect("a code"))
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
+        format!(
+            "{} {}",
+            self.status,
+            self.json()["code"].as_str().expect("a code")
+        )
     }
 
     /// Asserts the status.
@@ -60,35 +78,66 @@ impl Client {
         let mut client = Client::anonymous(url);
         company.clone_into(&mut client.company);
         let form = [("username", email), ("password", PASSWORD)];
-        let response = client.http.post(format!("{url}/auth/login")).form(&form).send().await.expect("an answer");
+        let response = client
+            .http
+            .post(format!("{url}/auth/login"))
+            .form(&form)
+            .send()
+            .await
+            .expect("an answer");
         let answer = whole(response).await.expect("a whole answer").expect(200);
-        client.token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+        client.token = answer.json()["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned();
         client
     }
 
     /// Nobody.
     pub fn anonymous(url: &str) -> Client {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build().expect("a client");
-        Client { http, url: url.to_owned(), token: String::new(), company: String::new() }
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(20))
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Client {
+            http,
+            url: url.to_owned(),
+            token: String::new(),
+            company: String::new(),
+        }
     }
 
     /// The same user at another process.
     pub fn at(&self, url: &str) -> Client {
-        Client { url: url.to_owned(), ..self.clone() }
+        Client {
+            url: url.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// A request with the user's token and company.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
-        if self.token.is_empty() { request } else { request.bearer_auth(&self.token).header("x-company-id", &self.company) }
+        if self.token.is_empty() {
+            request
+        } else {
+            request
+                .bearer_auth(&self.token)
+                .header("x-company-id", &self.company)
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(self.request(Method::GET, path)).await.expect("an answer")
+        self.send(self.request(Method::GET, path))
+            .await
+            .expect("an answer")
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.request(Method::POST, path).json(body)).await.expect("an answer")
+        self.send(self.request(Method::POST, path).json(body))
+            .await
+            .expect("an answer")
     }
 
     /// # Errors
@@ -100,5 +149,9 @@ impl Client {
 
 async fn whole(response: reqwest::Response) -> reqwest::Result<Answer> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Ok(Answer { status, headers, text: String::from_utf8_lossy(&response.bytes().await?).into_owned() })
+    Ok(Answer {
+        status,
+        headers,
+        text: String::from_utf8_lossy(&response.bytes().await?).into_owned(),
+    })
 }

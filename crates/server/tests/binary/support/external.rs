@@ -23,16 +23,37 @@ pub struct External {
 impl External {
     /// A new database. With `plain_login` it belongs to a login that is no superuser but may create roles.
     pub async fn create(plain_login: bool) -> External {
-        let url = std::env::var("ALLY360_TEST_PG").expect("ALLY360_TEST_PG: run script/test, or set it to `script/test-cluster url`");
+        let url = std::env::var("ALLY360_TEST_PG")
+            .expect("ALLY360_TEST_PG: run script/test, or set it to `script/test-cluster url`");
         let superuser = PgConnectOptions::from_str(&url).expect("a URL");
         let host = superuser.get_socket().expect("a socket").display().to_string();
         let name = format!("binary_{}", uuid::Uuid::new_v4().simple());
-        let login = if plain_login { format!("login_{name}") } else { superuser.get_username().to_owned() };
-        let external = External { home: Home::empty(), name, host, login, superuser };
+        let login = if plain_login {
+            format!("login_{name}")
+        } else {
+            superuser.get_username().to_owned()
+        };
+        let external = External {
+            home: Home::empty(),
+            name,
+            host,
+            login,
+            superuser,
+        };
         if plain_login {
-            external.administer(&format!("create role {} login createrole password 'plain'", external.login)).await;
+            external
+                .administer(&format!(
+                    "create role {} login createrole password 'plain'",
+                    external.login
+                ))
+                .await;
         }
-        external.administer(&format!("create database {} owner {}", external.name, external.login)).await;
+        external
+            .administer(&format!(
+                "create database {} owner {}",
+                external.name, external.login
+            ))
+            .await;
         external
     }
 
@@ -49,21 +70,38 @@ impl External {
 
     /// Connects to it as superuser.
     pub async fn connect(&self) -> PgConnection {
-        self.superuser.clone().database(&self.name).connect().await.expect("a connection")
+        self.superuser
+            .clone()
+            .database(&self.name)
+            .connect()
+            .await
+            .expect("a connection")
     }
 
     /// Drops the database, and its login with what belongs to that.
     pub async fn close(self) {
-        self.administer(&format!("drop database {} with (force)", self.name)).await;
+        self.administer(&format!("drop database {} with (force)", self.name))
+            .await;
         if self.login.starts_with("login_") {
             self.administer(&format!("drop role {}", self.login)).await;
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "databases and roles are named by the test itself")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "databases and roles are named by the test itself"
+    )]
     async fn administer(&self, statement: &str) {
-        let mut conn = self.superuser.clone().connect().await.expect("the test cluster runs");
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut conn).await.expect(statement);
+        let mut conn = self
+            .superuser
+            .clone()
+            .connect()
+            .await
+            .expect("the test cluster runs");
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut conn)
+            .await
+            .expect(statement);
         conn.close().await.expect("closed");
     }
 }

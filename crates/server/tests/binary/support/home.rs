@@ -22,7 +22,11 @@ impl Home {
     /// Nothing in it.
     pub fn empty() -> Home {
         let memory = Path::new("/dev/shm");
-        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let base = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
         let dir = TempDir::with_prefix_in("ally360-binary-", base).expect("a directory");
         // As root the database runs as another user, who must pass through.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).expect("permissions");
@@ -47,7 +51,9 @@ impl Home {
     /// `ally360 ARGUMENTS` with this data directory, a port of its own choice and no other setting.
     pub fn program<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
         let program = Program::new(arguments, self.path());
-        program.env("ALLY360_DATA_DIR", self.data()).env("ALLY360_LISTEN", "127.0.0.1:0")
+        program
+            .env("ALLY360_DATA_DIR", self.data())
+            .env("ALLY360_LISTEN", "127.0.0.1:0")
     }
 
     pub fn write(&self, name: &str, content: &str) {
@@ -68,18 +74,28 @@ impl Home {
 
     /// Server processes that work in the data directory.
     pub fn database_processes(&self) -> Vec<u32> {
-        let Ok(wanted) = fs::metadata(self.data().join("postgres")) else { return Vec::new() };
+        let Ok(wanted) = fs::metadata(self.data().join("postgres")) else {
+            return Vec::new();
+        };
         let works_there = |pid: u32| {
             fs::metadata(format!("/proc/{pid}/cwd"))
                 .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (wanted.dev(), wanted.ino()))
         };
         let entries = fs::read_dir("/proc").expect("Linux").flatten();
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| works_there(*pid)).collect()
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| works_there(*pid))
+            .collect()
     }
 
     pub fn postmaster_pid(&self) -> u32 {
         let content = fs::read_to_string(self.data().join("postgres/postmaster.pid")).expect("a pid file");
-        content.lines().next().expect("a first line").parse().expect("a pid")
+        content
+            .lines()
+            .next()
+            .expect("a first line")
+            .parse()
+            .expect("a pid")
     }
 }
 
@@ -101,7 +117,11 @@ fn template() -> PathBuf {
     let lock = File::create(place.join("lock")).expect("a lock file");
     lock.lock().expect("a lock");
     if !template.exists() {
-        for entry in fs::read_dir(&place).expect("a directory").flatten().filter(|e| e.path().is_dir()) {
+        for entry in fs::read_dir(&place)
+            .expect("a directory")
+            .flatten()
+            .filter(|e| e.path().is_dir())
+        {
             fs::remove_dir_all(entry.path()).expect("an older build's is removed");
         }
         let home = Home::empty();
@@ -115,6 +135,11 @@ fn template() -> PathBuf {
 
 /// With owners and modes.
 fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
+    let status = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .expect("cp");
     assert!(status.success(), "{} is copied", from.display());
 }

@@ -2,14 +2,16 @@
 
 mod client;
 mod external;
+mod h2;
 mod home;
 mod process;
 mod raw;
 
 pub use client::{Answer, Client};
 pub use external::External;
+pub use h2::H2;
 pub use home::Home;
-pub use process::{Finished, Program, Server, wait_until};
+pub use process::{Program, Server, kill, wait_until};
 pub use raw::{Raw, exchange};
 
 /// The guide's company, its owner, and the password of all demo users.

@@ -32,7 +32,11 @@ pub struct Program(Command);
 impl Program {
     pub fn new<'a>(arguments: impl IntoIterator<Item = &'a str>, directory: &Path) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ally360"));
-        command.args(arguments).current_dir(directory).env_clear().stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(directory)
+            .env_clear()
+            .stdin(Stdio::null());
         for name in ["PATH", "HOME", "ALLY360_PG_BIN"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
@@ -51,10 +55,19 @@ impl Program {
 
     /// Starts it and returns at once.
     pub fn spawn(mut self) -> Server {
-        let mut child = self.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process");
+        let mut child = self
+            .0
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a process");
         let stdout = Captured::of(child.stdout.take().expect("piped"));
         let stderr = Captured::of(child.stderr.take().expect("piped"));
-        Server { child, stdout, stderr }
+        Server {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// Starts it and waits for its `ready` line.
@@ -94,9 +107,17 @@ impl Finished {
     pub fn refusal(self) -> String {
         assert_eq!(self.code, Some(1), "{}", self.stderr);
         assert_eq!(self.stdout, "");
-        let lines: Vec<&str> = self.stderr.lines().filter(|line| !line.starts_with('{')).collect();
-        let [line] = lines[..] else { panic!("not one line: {}", self.stderr) };
-        line.strip_prefix("ally360: ").expect("names the program").to_owned()
+        let lines: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter(|line| !line.starts_with('{'))
+            .collect();
+        let [line] = lines[..] else {
+            panic!("not one line: {}", self.stderr)
+        };
+        line.strip_prefix("ally360: ")
+            .expect("names the program")
+            .to_owned()
     }
 }
 
@@ -127,7 +148,11 @@ impl Server {
     pub fn wait_ready(&mut self) {
         wait_until("the start", START, || {
             let ended = self.child.try_wait().expect("a child");
-            assert!(ended.is_none(), "ended while starting ({ended:?}): {}", self.stderr.text());
+            assert!(
+                ended.is_none(),
+                "ended while starting ({ended:?}): {}",
+                self.stderr.text()
+            );
             self.stdout.text().ends_with('\n')
         });
     }
@@ -135,7 +160,10 @@ impl Server {
     /// The address in the `ready` line.
     pub fn address(&self) -> SocketAddr {
         let stdout = self.stdout();
-        let address = stdout.trim_end().strip_prefix("ready http://").expect("a ready line");
+        let address = stdout
+            .trim_end()
+            .strip_prefix("ready http://")
+            .expect("a ready line");
         address.parse().expect("an address")
     }
 
@@ -171,7 +199,12 @@ impl Server {
         let status = status.expect("it ended");
         assert_eq!(status.signal(), None, "killed by a signal");
         let took = started.elapsed();
-        Finished { code: status.code(), stdout: self.stdout.whole(), stderr: self.stderr.whole(), took }
+        Finished {
+            code: status.code(),
+            stdout: self.stdout.whole(),
+            stderr: self.stderr.whole(),
+            took,
+        }
     }
 }
 
@@ -213,7 +246,10 @@ impl Captured {
                 line.clear();
             }
         });
-        Captured { text, reader: Some(reader) }
+        Captured {
+            text,
+            reader: Some(reader),
+        }
     }
 
     fn text(&self) -> MutexGuard<'_, String> {

@@ -1,0 +1,186 @@
+//! What the database tells: version, clock, extensions, migrations, roles, catalogue.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use kernel::clock::Clock;
+use kernel::db::{APP_ROLE, SYSTEM_ROLE, migrate};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
+
+use super::catalogue_faults;
+use super::report::{Report, Verdict};
+use crate::run::Database;
+use crate::settings::Settings;
+
+/// Longer than this, and the server counts as not reached.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Leases and tokens are compared with both clocks.
+const CLOCK_TOLERANCE_MS: u64 = 5000;
+/// Row-security holes are closed by minor releases: the newest of each major version known to be out.
+const NEWEST_MINORS: &[(i32, i32)] = &[(15, 20), (16, 14), (17, 10), (18, 4)];
+
+/// Adds what can be learnt from the database; what needs something that failed is left out.
+pub(super) async fn examine(database: &Database, settings: &Settings, report: &mut Report) {
+    let mut conn = match connect(&database.login).await {
+        Ok(conn) => conn,
+        Err(error) => {
+            return report.fail(
+                "database",
+                format!(
+                    "cannot be reached: {error}. Check DATABASE_URL or POSTGRES_*, and that the server runs"
+                ),
+            );
+        }
+    };
+    if let Err(error) = server(&mut conn, report).await {
+        report.fail("database", format!("does not answer: {error}"));
+    }
+    let current = migrations(&mut conn, database.embedded.is_some(), report).await;
+
+    let passwords = settings.role_passwords(&database.keys);
+    log_in(&database.login, APP_ROLE, &passwords.app, report).await;
+    match log_in(&database.login, SYSTEM_ROLE, &passwords.system, report).await {
+        Some(mut conn) if current => catalogue(&mut conn, report).await,
+        _ => report.warn(
+            "catalogue",
+            "not examined: it needs current migrations and the login of ally_system",
+        ),
+    }
+}
+
+async fn log_in(
+    server: &PgConnectOptions,
+    role: &str,
+    password: &str,
+    report: &mut Report,
+) -> Option<PgConnection> {
+    match connect(&server.clone().username(role).password(password)).await {
+        Ok(conn) => {
+            report.ok("roles", format!("{role} can log in"));
+            Some(conn)
+        }
+        Err(error) => {
+            report.fail(
+                "roles",
+                format!(
+                    "{role} cannot log in: {error}. `ally360 migrate up` makes the role and sets its password"
+                ),
+            );
+            None
+        }
+    }
+}
+
+async fn connect(login: &PgConnectOptions) -> anyhow::Result<PgConnection> {
+    Ok(tokio::time::timeout(PATIENCE, login.connect())
+        .await
+        .context("no answer within 5 s")??)
+}
+
+async fn server(conn: &mut PgConnection, report: &mut Report) -> sqlx::Result<()> {
+    let (version, now_ms, extensions): (i32, i64, Vec<String>) = sqlx::query_as(
+        "select current_setting('server_version_num')::integer,
+                (extract(epoch from clock_timestamp()) * 1000)::bigint,
+                array(select extname::text from pg_extension)",
+    )
+    .fetch_one(conn)
+    .await?;
+    report.add("database", patch_level(version));
+
+    let difference = Clock::default().now().as_millisecond().abs_diff(now_ms);
+    if difference < CLOCK_TOLERANCE_MS {
+        report.ok("clock", format!("{difference} ms from the database's"));
+    } else {
+        report.fail(
+            "clock",
+            format!(
+                "{} s from the database's: synchronise both with NTP",
+                difference / 1000
+            ),
+        );
+    }
+
+    for wanted in ["pg_trgm", "btree_gin"] {
+        if extensions.iter().any(|there| there == wanted) {
+            report.ok("extensions", wanted);
+        } else {
+            report.fail(
+                "extensions",
+                format!("{wanted} is missing: run `ally360 migrate up` as a login that may create it"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `version` as `server_version_num` has it: 150020 is 15.20.
+fn patch_level(version: i32) -> (Verdict, String) {
+    let (major, minor) = (version / 10_000, version % 10_000);
+    let newest = NEWEST_MINORS
+        .iter()
+        .find(|(known, _)| *known == major)
+        .map_or(0, |(_, minor)| *minor);
+    if major < 15 {
+        (
+            Verdict::Fail,
+            format!("PostgreSQL {major}.{minor} is too old: upgrade to 15 or later"),
+        )
+    } else if minor < newest {
+        (
+            Verdict::Warn,
+            format!("PostgreSQL {major}.{minor} has known holes: upgrade to {major}.{newest} or later"),
+        )
+    } else {
+        (Verdict::Ok, format!("PostgreSQL {major}.{minor}"))
+    }
+}
+
+/// Whether all migrations are applied. An embedded database gets them at the next start.
+async fn migrations(conn: &mut PgConnection, embedded: bool, report: &mut Report) -> bool {
+    let status = match migrate::status(conn).await {
+        Ok(status) => status,
+        Err(error) => {
+            report.fail("migrations", format!("cannot be read: {error}"));
+            return false;
+        }
+    };
+    match status.iter().filter(|m| !m.applied).count() {
+        0 => report.ok("migrations", format!("all {} applied", status.len())),
+        pending if embedded => report.warn(
+            "migrations",
+            format!("{pending} pending: the next start applies them"),
+        ),
+        pending => report.fail(
+            "migrations",
+            format!("{pending} pending: run `ally360 migrate up`"),
+        ),
+    }
+    status.iter().all(|m| m.applied)
+}
+
+async fn catalogue(conn: &mut PgConnection, report: &mut Report) {
+    match catalogue_faults(conn).await {
+        Ok(faults) if faults.is_empty() => report.ok(
+            "catalogue",
+            "roles, tables, views and functions keep companies apart",
+        ),
+        Ok(faults) => faults.iter().for_each(|fault| report.fail("catalogue", fault)),
+        Err(error) => report.fail("catalogue", format!("cannot be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_fail_and_unpatched_ones_are_warned_of() {
+        let verdict = |version| patch_level(version).0;
+        assert_eq!(verdict(140_099), Verdict::Fail);
+        assert_eq!(verdict(150_019), Verdict::Warn);
+        assert_eq!(verdict(150_020), Verdict::Ok);
+        assert_eq!(verdict(170_009), Verdict::Warn);
+        assert_eq!(verdict(190_000), Verdict::Ok);
+    }
+}

@@ -1,0 +1,20 @@
+//! The matrix: every operation of the OpenAPI document against every way of not being allowed. It is
+//! generated: a new operation is covered as soon as it is documented, and only a new path parameter
+//! asks for a line, in `seeds.rs`.
+
+mod bodies;
+mod companies;
+mod foreign;
+mod input;
+mod mutations;
+mod operations;
+mod oracle;
+mod permissions;
+mod public;
+mod report;
+mod seeds;
+mod tokens;
+mod witness;
+mod world;
+
+pub use operations::Operation;

@@ -1,0 +1,27 @@
+//! One of each resource, for the path parameters of the document.
+
+/// How the resource comes to be that a path parameter, a body field or a filter of this name names.
+pub struct Seed {
+    pub parameter: &'static str,
+    /// Operation that creates one.
+    pub create: &'static str,
+}
+
+impl Seed {
+    /// `brand` for `brand_id`.
+    pub fn noun(&self) -> &'static str {
+        self.parameter.trim_end_matches("_id")
+    }
+}
+
+/// A resource stands after those it refers to.
+pub const SEEDS: &[Seed] = &[
+    Seed { parameter: "brand_id", create: "create_brand" },
+    Seed { parameter: "category_id", create: "create_category" },
+    Seed { parameter: "product_id", create: "create_product" },
+];
+
+/// The seed of a parameter or field.
+pub fn seed(parameter: &str) -> Option<&'static Seed> {
+    SEEDS.iter().find(|seed| seed.parameter == parameter)
+}

@@ -1,0 +1,155 @@
+//! The API under test, its operations, and companies that own one of everything.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::Value;
+use testkit::{Answer, Client, TestApp};
+use uuid::Uuid;
+
+use super::bodies::{Bodies, Owner};
+use super::operations::Operation;
+use super::seeds::{SEEDS, seed};
+
+/// See the module.
+pub struct World {
+    pub app: TestApp,
+    pub operations: Vec<Operation>,
+    pub bodies: Bodies,
+}
+
+/// A company that owns at least two of each resource, and one that is deleted.
+pub struct Tenant {
+    pub client: Client,
+    pub owner: Owner,
+}
+
+/// One request, ready to be sent by anybody.
+#[derive(Clone)]
+pub struct Call {
+    pub method: Method,
+    pub path: String,
+    pub body: Option<Value>,
+    form: bool,
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::on(crate::app().await)
+    }
+
+    /// The world of an API that runs.
+    pub fn on(app: TestApp) -> World {
+        let document = server::openapi_document();
+        let operations = Operation::all(&document);
+        for parameter in operations.iter().flat_map(|o| &o.path_parameters) {
+            assert!(seed(parameter).is_some(), "no Seed for the path parameter `{parameter}`: add one to matrix/seeds.rs");
+        }
+        World { app, operations, bodies: Bodies::new(document) }
+    }
+
+    /// The operations on a company's data.
+    pub fn business(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.iter().filter(|o| o.is_business())
+    }
+
+    pub fn operation(&self, id: &str) -> &Operation {
+        self.operations.iter().find(|o| o.id == id).unwrap_or_else(|| panic!("no operation `{id}`"))
+    }
+
+    /// A new company with resources. Every text that it owns carries a random marker.
+    pub async fn tenant(&self) -> Tenant {
+        let marker = format!("zq{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let client = self.app.tenant(&marker).await;
+        let ids = BTreeMap::from([("company_id".to_owned(), client.company().to_string())]);
+        let mut tenant = Tenant { client, owner: Owner { marker, ids } };
+        for seed in SEEDS {
+            let [kept, _, deleted] = [self.create(&tenant, seed.create).await, self.create(&tenant, seed.create).await, self.create(&tenant, seed.create).await];
+            self.delete(&tenant, seed.parameter, &deleted).await;
+            tenant.owner.ids.insert(seed.parameter.to_owned(), kept);
+        }
+        tenant
+    }
+
+    /// Creates a resource; its id.
+    pub async fn create(&self, tenant: &Tenant, operation: &str) -> String {
+        self.call(self.operation(operation), &tenant.owner).by(&tenant.client).await.created().id()
+    }
+
+    /// Deletes a resource, if such can be deleted.
+    async fn delete(&self, tenant: &Tenant, parameter: &str, id: &str) {
+        let ends = format!("/{{{parameter}}}");
+        if let Some(delete) = self.operations.iter().find(|o| o.method == Method::DELETE && o.path.ends_with(&ends)) {
+            tenant.client.delete(&delete.url(|_| id.to_owned())).await.status(204);
+        }
+    }
+
+    /// A request with the owner's ids and a valid body.
+    pub fn call(&self, operation: &Operation, owner: &Owner) -> Call {
+        let body = operation.body.as_ref();
+        Call {
+            method: operation.method.clone(),
+            path: operation.url(|name| owner.ids[name].clone()),
+            body: body.map(|(_, schema)| self.bodies.sample(schema, owner)),
+            form: body.is_some_and(|(media, _)| media.ends_with("urlencoded")),
+        }
+    }
+
+    /// A request that will succeed, once: on resources of its own, deleted when it restores them.
+    pub async fn valid_call(&self, operation: &Operation, tenant: &Tenant) -> Call {
+        let mut owner = tenant.owner.clone();
+        for parameter in &operation.path_parameters {
+            let seed = seed(parameter).expect("checked for all operations");
+            let id = self.create(tenant, seed.create).await;
+            if operation.path.ends_with("/restore") {
+                self.delete(tenant, parameter, &id).await;
+            }
+            owner.ids.insert(parameter.clone(), id);
+        }
+        self.call(operation, &owner)
+    }
+}
+
+impl Owner {
+    /// The same with another id.
+    pub fn with(&self, parameter: &str, id: &str) -> Owner {
+        let mut owner = self.clone();
+        owner.ids.insert(parameter.to_owned(), id.to_owned());
+        owner
+    }
+
+    /// The same with ids that name nothing.
+    pub fn random(&self) -> Owner {
+        let ids = self.ids.keys().map(|name| (name.clone(), kernel::ids::new_id().to_string())).collect();
+        Owner { marker: self.marker.clone(), ids }
+    }
+}
+
+impl Call {
+    pub async fn by(&self, client: &Client) -> Answer {
+        match (&self.body, self.form) {
+            (Some(body), true) => {
+                let fields: Vec<(&str, &str)> = body.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))).collect();
+                client.post_form(&self.path, &fields).await
+            }
+            (body, _) => client.send(self.method.clone(), &self.path, body.as_ref()).await,
+        }
+    }
+
+    /// The same with another path.
+    pub fn at(&self, path: String) -> Call {
+        Call { path, ..self.clone() }
+    }
+
+    /// The same with another body, if it has one.
+    pub fn with_body(&self, body: Option<Value>) -> Call {
+        Call { body: self.body.is_some().then_some(body).flatten(), ..self.clone() }
+    }
+
+    /// The same with another value in the body.
+    pub fn with(&self, field: &str, value: impl Into<Value>) -> Call {
+        let mut call = self.clone();
+        call.body.as_mut().expect("a body")[field] = value.into();
+        call
+    }
+}

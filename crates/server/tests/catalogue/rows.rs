@@ -1,0 +1,90 @@
+//! Two companies with one row in every tenant table.
+
+use std::collections::BTreeSet;
+
+use server::doctor::GLOBAL_TABLES;
+use sqlx::PgConnection;
+
+use crate::execute;
+
+pub const A: &str = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
+pub const B: &str = "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb";
+
+/// Per tenant table, in the order of their references: a row of the company $T. Ids are the same in
+/// both companies, so that only the company tells them apart.
+const ROWS: &[(&str, &str)] = &[
+    (
+        "companies",
+        "insert into companies (tenant_id, name, nit, nit_check_digit, phone_number)
+         values ('$T', 'Café', '900123456', '8', '+573001234567')",
+    ),
+    (
+        "memberships",
+        "insert into users (id, email, password_hash, first_name, last_name) values ('$T', '$T@example.com', '', 'Ana', 'Paz');
+         insert into memberships (tenant_id, user_id, role) values ('$T', '$T', 'owner')",
+    ),
+    ("brands", "insert into brands (tenant_id, id, name) values ('$T', '00000000-0000-4000-8000-000000000001', 'Café')"),
+    ("categories", "insert into categories (tenant_id, id, name) values ('$T', '00000000-0000-4000-8000-000000000001', 'Café')"),
+    (
+        "products",
+        "insert into products (tenant_id, id, name, sku, brand_id)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 'Café', 'C-1', '00000000-0000-4000-8000-000000000001')",
+    ),
+];
+
+/// What the catalogue tells of a tenant table.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Table {
+    pub name: String,
+    /// Columns that an insert may name, comma separated.
+    pub columns: String,
+    /// Columns of the primary key, comma separated.
+    pub key: String,
+    /// A column that `ally_app` may update, if any.
+    pub updatable: Option<String>,
+    pub insertable: bool,
+    pub deletable: bool,
+}
+
+/// Every table of the schema but the global ones and partitions.
+pub async fn tables(conn: &mut PgConnection) -> Vec<Table> {
+    let tables: Vec<Table> = sqlx::query_as(
+        "select c.relname::text as name,
+                string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attgenerated = '') as columns,
+                string_agg(quote_ident(a.attname), ', ') filter (where a.attnum = any(p.conkey)) as key,
+                min(quote_ident(a.attname)) filter (where has_column_privilege('ally_app', c.oid, a.attnum, 'update')) as updatable,
+                has_table_privilege('ally_app', c.oid, 'insert') as insertable,
+                has_table_privilege('ally_app', c.oid, 'delete') as deletable
+           from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                left join pg_constraint as p on p.conrelid = c.oid and p.contype = 'p'
+          where c.relnamespace = 'ally'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all($1)
+          group by c.oid, c.relname",
+    )
+    .bind(GLOBAL_TABLES)
+    .fetch_all(conn)
+    .await
+    .expect("catalogue");
+    let there: BTreeSet<_> = tables.iter().map(|table| table.name.as_str()).collect();
+    let known: BTreeSet<_> = ROWS.iter().map(|(table, _)| *table).collect();
+    assert_eq!(
+        there,
+        known,
+        "give each tenant table a row in ROWS of {}",
+        file!()
+    );
+    tables
+}
+
+/// Creates the rows of both companies.
+pub async fn plant(conn: &mut PgConnection) {
+    execute(conn, "set search_path = ally, public")
+        .await
+        .expect("search_path");
+    for company in [A, B] {
+        for (table, insert) in ROWS {
+            execute(conn, &insert.replace("$T", company))
+                .await
+                .unwrap_or_else(|error| panic!("row of {table}: {error}"));
+        }
+    }
+}
