@@ -1,5 +1,6 @@
 //! Settings: flags and environment variables, the guide's names as written there.
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
 /// Where the installation runs; production refuses unsafe settings.
@@ -44,7 +45,7 @@ pub struct DatabaseConfig {
     #[arg(long, env = "ALLY360_DB_SYSTEM_CONNECTIONS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub db_system_connections: u32,
     /// Seconds to wait for a free connection before answering 503
-    #[arg(long, env = "ALLY360_DB_ACQUIRE_SECONDS", default_value_t = 2)]
+    #[arg(long, env = "ALLY360_DB_ACQUIRE_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub db_acquire_seconds: u64,
 }
 
@@ -62,7 +63,7 @@ pub struct AuthConfig {
     #[arg(long, env = "REFRESH_TOKEN_EXPIRE_DAYS", default_value_t = 7, value_parser = clap::value_parser!(i64).range(1..=90))]
     pub refresh_token_expire_days: i64,
     /// Passwords hashed or verified at once [default: the number of cores]
-    #[arg(long, env = "ALLY360_PASSWORD_CONCURRENCY")]
+    #[arg(long, env = "ALLY360_PASSWORD_CONCURRENCY", value_parser = at_least_one())]
     pub password_concurrency: Option<usize>,
 }
 
@@ -73,16 +74,16 @@ pub struct HttpConfig {
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
     /// Largest request body in bytes; files never pass through the API
-    #[arg(long, env = "ALLY360_MAX_BODY_BYTES", default_value_t = 1024 * 1024)]
+    #[arg(long, env = "ALLY360_MAX_BODY_BYTES", default_value_t = 1024 * 1024, value_parser = at_least_one())]
     pub max_body_bytes: usize,
     /// Seconds for a request body to arrive
-    #[arg(long, env = "ALLY360_BODY_TIMEOUT_SECONDS", default_value_t = 10)]
+    #[arg(long, env = "ALLY360_BODY_TIMEOUT_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub body_timeout_seconds: u64,
     /// Seconds for a whole request
-    #[arg(long, env = "ALLY360_REQUEST_TIMEOUT_SECONDS", default_value_t = 15)]
+    #[arg(long, env = "ALLY360_REQUEST_TIMEOUT_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub request_timeout_seconds: u64,
     /// Connections at once, per process
-    #[arg(long, env = "ALLY360_MAX_CONNECTIONS", default_value_t = 2000)]
+    #[arg(long, env = "ALLY360_MAX_CONNECTIONS", default_value_t = 2000, value_parser = at_least_one())]
     pub max_connections: usize,
     /// Connections at once from one address; 0 for no limit (behind a proxy all have one address)
     #[arg(long, env = "ALLY360_MAX_CONNECTIONS_PER_IP", default_value_t = 0)]
@@ -106,6 +107,10 @@ pub struct Config {
     pub auth: AuthConfig,
     #[command(flatten)]
     pub http: HttpConfig,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// true/1/yes/on and false/0/no/off in any case, quoted or not, as `.env` files have them.

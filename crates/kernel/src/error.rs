@@ -248,8 +248,8 @@ impl From<sqlx::Error> for Error {
         match db.code().as_deref().unwrap_or_default() {
             // serialization failure, deadlock, lock or statement timeout, too many connections
             "40001" | "40P01" | "55P03" | "57014" | "53300" => caused(&BUSY, error),
-            // disk full, shutdown, crash recovery, read-only failover
-            "53100" | "57P01" | "57P02" | "57P03" | "25006" => caused(&UNAVAILABLE, error),
+            // disk full, shutdown, crash recovery, read-only failover, no such role, password or database
+            "53100" | "57P01" | "57P02" | "57P03" | "25006" | "28000" | "28P01" | "3D000" => caused(&UNAVAILABLE, error),
             // NUL or broken text, number or date out of range: the client's value
             "22021" | "22P05" | "22003" | "22008" => Error::new(&VALIDATION_FAILED),
             _ => Error::internal(error),

@@ -111,9 +111,14 @@ fn broken_env_file(error: &dotenvy::Error) -> anyhow::Error {
     }
 }
 
-/// Every setting may stand before or after the command.
+/// Every setting may stand before or after the command. A variable that is empty is not set: so
+/// `.env` files and compose's `${NAME:-}` say it.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let command = Cli::command().mut_args(|setting| setting.global(true));
+    let command = Cli::command().mut_args(|setting| {
+        let empty = setting.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let setting = setting.global(true);
+        if empty { setting.env(None) } else { setting }
+    });
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 

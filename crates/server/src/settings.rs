@@ -32,7 +32,8 @@ impl Settings {
     /// # Errors
     /// When a secret is needed and not given, or its file cannot be read or written.
     pub fn keys(&self, embedded: bool) -> anyhow::Result<Keys> {
-        if let Some(secret) = &self.config.auth.app_secret_string {
+        // An empty one anybody could sign with.
+        if let Some(secret) = self.config.auth.app_secret_string.as_deref().filter(|secret| !secret.is_empty()) {
             return Ok(Keys::new(secret));
         }
         anyhow::ensure!(embedded, "APP_SECRET_STRING is required with an external database (openssl rand -hex 32)");

@@ -13,7 +13,11 @@ use crate::config::DatabaseConfig;
 /// When `DATABASE_URL` is not a PostgreSQL URL.
 pub fn connect_options(config: &DatabaseConfig) -> anyhow::Result<Option<PgConnectOptions>> {
     let options = match (&config.database_url, &config.postgres_host) {
-        (Some(url), _) => PgConnectOptions::from_str(url).map_err(|_| anyhow::anyhow!("DATABASE_URL is not a PostgreSQL URL"))?,
+        (Some(url), _) => {
+            let ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
+            let parsed = PgConnectOptions::from_str(url).ok().filter(|_| ours);
+            parsed.ok_or_else(|| anyhow::anyhow!("DATABASE_URL is not a PostgreSQL URL (postgres://…)"))?
+        }
         (None, Some(host)) => PgConnectOptions::new_without_pgpass()
             .host(host)
             .port(config.postgres_port)

@@ -1,5 +1,7 @@
 //! Roles and migrations: `ally360 migrate`, and the start of an embedded database.
 
+use std::time::Duration;
+
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
@@ -24,7 +26,8 @@ const AS_OWNER: &str = "set role ally_owner; set row_security = off; set search_
 /// When the login may not create roles, or a migration fails; a failed one leaves nothing behind.
 pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Result<usize> {
     let mut conn = login.clone().connect().await?;
-    sqlx::raw_sql(BOOTSTRAP).execute(&mut conn).await?;
+    take_turn(&mut conn).await?;
+    bootstrap(&mut conn).await?;
     for (role, password) in [(APP_ROLE, &roles.app), (SYSTEM_ROLE, &roles.system)] {
         set_password(&mut conn, role, password).await?;
     }
@@ -38,6 +41,32 @@ pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Resu
     sqlx::raw_sql("grant select on _sqlx_migrations to ally_system").execute(&mut conn).await?;
     conn.close().await?;
     Ok(after - before)
+}
+
+/// One process at a time in this database, until its connection ends. Polled: a session waiting inside
+/// PostgreSQL would hold up `create index concurrently` of the one that migrates.
+async fn take_turn(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let lock = "select pg_try_advisory_lock(hashtext('ally360 migrate'))";
+    while !sqlx::query_scalar::<_, bool>(lock).fetch_one(&mut *conn).await? {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Roles belong to the cluster and locks to a database: against another installation that starts at
+/// the same moment helps only trying again.
+async fn bootstrap(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let mut attempts = 20;
+    loop {
+        match sqlx::raw_sql(BOOTSTRAP).execute(&mut *conn).await {
+            // "tuple concurrently updated", or a role or membership that has just been made
+            Err(sqlx::Error::Database(e)) if attempts > 0 && matches!(e.code().as_deref(), Some("XX000" | "23505" | "42710")) => {
+                attempts -= 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// A migration and whether the database has it.

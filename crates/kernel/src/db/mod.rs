@@ -75,7 +75,10 @@ impl Db {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn listen(&self, channel: &str) -> sqlx::Result<PgListener> {
-        let mut listener = PgListener::connect_with(&self.system).await?;
+        // A pool of its own: a listener keeps its connection, and one fewer could be none.
+        let options = (*self.system.connect_options()).clone();
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(channel).await?;
         Ok(listener)
     }
@@ -108,7 +111,8 @@ pub struct RolePasswords {
 async fn begin(pool: &PgPool, statement: SqlStr) -> Result<Transaction<'static, Postgres>> {
     let pool = pool.clone();
     #[expect(clippy::disallowed_methods, reason = "awaited here; must outlive a dropped request")]
-    let begun = tokio::spawn(async move {
+    // Boxed: the future holds all of connecting, some 100 KB, which spawning would copy ten times.
+    let begun = tokio::spawn(Box::pin(async move {
         let mut stale = pool.options().get_max_connections();
         loop {
             match pool.begin_with(statement.clone()).await {
@@ -116,7 +120,7 @@ async fn begin(pool: &PgPool, statement: SqlStr) -> Result<Transaction<'static, 
                 result => return result,
             }
         }
-    });
+    }));
     match begun.await {
         Ok(result) => Ok(result?),
         Err(_) => Err(Error::new(&UNAVAILABLE)),

@@ -16,7 +16,12 @@ fn page() -> String {
         | Code | Status | Title |\n| --- | --- | --- |\n"
         .to_owned();
     for code in &codes {
-        writeln!(page, "| [`{0}`](#{0}) | {1} | {2} |", code.code, code.status, code.title).expect("text");
+        writeln!(
+            page,
+            "| [`{0}`](#{0}) | {1} | {2} |",
+            code.code, code.status, code.title
+        )
+        .expect("text");
     }
     for code in &codes {
         writeln!(page, "\n## {}\n\n{}: {}.", code.code, code.status, code.title).expect("text");
@@ -37,13 +42,30 @@ fn the_page_lists_every_problem() {
 #[test]
 fn codes_are_kebab_case_and_say_one_thing() {
     let modules = server::modules();
-    let registered = modules.iter().flat_map(|m| m.problems.iter().copied().chain(m.constraints.iter().map(|c| c.code)));
-    let all: BTreeSet<_> = registered.chain(kernel::error::CODES.iter().copied()).map(|c| (c.code, c.status, c.title)).collect();
+    let registered = modules.iter().flat_map(|m| {
+        m.problems
+            .iter()
+            .copied()
+            .chain(m.constraints.iter().map(|c| c.code))
+    });
+    let all: BTreeSet<_> = registered
+        .chain(kernel::error::CODES.iter().copied())
+        .map(|c| (c.code, c.status, c.title))
+        .collect();
     let codes = server::problem_codes(&modules);
-    assert_eq!(all.len(), codes.len(), "one code with two statuses or titles: {all:?}");
+    assert_eq!(
+        all.len(),
+        codes.len(),
+        "one code with two statuses or titles: {all:?}"
+    );
     for code in codes {
-        let kebab = code.code.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-        assert!(kebab && (400..600).contains(&code.status) && !code.title.ends_with('.'), "{code:?}");
+        let kebab = code.code.split('-').all(|word| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
+        assert!(
+            kebab && (400..600).contains(&code.status) && !code.title.ends_with('.'),
+            "{code:?}"
+        );
     }
 }
 
@@ -59,24 +81,48 @@ const VIOLABLE: &str = "
      where tbl.relnamespace = 'ally'::regnamespace and tbl.relrowsecurity and indisunique and not indisprimary";
 
 /// No request writes them: memberships and the state of companies are the operator's.
-const OPERATORS: [&str; 4] = ["companies_state_known", "memberships_role_known", "memberships_state_known", "memberships_user_id_fkey"];
+const OPERATORS: [&str; 4] = [
+    "companies_state_known",
+    "memberships_role_known",
+    "memberships_state_known",
+    "memberships_user_id_fkey",
+];
 
 #[tokio::test]
 async fn every_constraint_has_a_problem_and_exists() {
     let app = app().await;
-    let names: Vec<String> = sqlx::query_scalar(VIOLABLE).fetch_all(&mut app.superuser().await).await.expect("pg_catalog");
+    let names: Vec<String> = sqlx::query_scalar(VIOLABLE)
+        .fetch_all(&mut app.superuser().await)
+        .await
+        .expect("pg_catalog");
     let existing: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let modules = server::modules();
-    let registered: Vec<&str> = modules.iter().flat_map(|m| m.constraints).map(|c| c.name).collect();
+    let registered: Vec<&str> = modules
+        .iter()
+        .flat_map(|m| m.constraints)
+        .map(|c| c.name)
+        .collect();
     let distinct: BTreeSet<&str> = registered.iter().copied().collect();
-    assert_eq!(registered.len(), distinct.len(), "a constraint is registered twice");
-    let global: BTreeSet<&str> = distinct.iter().copied().filter(|name| name.starts_with("users_")).collect();
+    assert_eq!(
+        registered.len(),
+        distinct.len(),
+        "a constraint is registered twice"
+    );
+    let global: BTreeSet<&str> = distinct
+        .iter()
+        .copied()
+        .filter(|name| name.starts_with("users_"))
+        .collect();
 
     let expected: BTreeSet<&str> = distinct.difference(&global).copied().chain(OPERATORS).collect();
     assert_eq!(existing, expected);
     for name in global {
         let exists = "select to_regclass('ally.' || $1) is not null or exists (select from pg_constraint where conname = $1)";
-        let exists: bool = sqlx::query_scalar(exists).bind(name).fetch_one(&mut app.superuser().await).await.expect("pg_catalog");
+        let exists: bool = sqlx::query_scalar(exists)
+            .bind(name)
+            .fetch_one(&mut app.superuser().await)
+            .await
+            .expect("pg_catalog");
         assert!(exists, "{name} is registered and does not exist");
     }
 }

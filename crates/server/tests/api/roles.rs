@@ -7,7 +7,11 @@ use identity::{ROLES, grants, may};
 
 /// Permissions that the modules declare.
 fn declared() -> BTreeSet<&'static str> {
-    server::modules().iter().flat_map(|module| module.permissions).copied().collect()
+    server::modules()
+        .iter()
+        .flat_map(|module| module.permissions)
+        .copied()
+        .collect()
 }
 
 #[test]
@@ -27,9 +31,16 @@ fn roles_hold_the_reviewed_permissions() {
 
 #[test]
 fn permissions_are_declared_and_granted_alike() {
-    let granted: BTreeSet<&str> = ROLES.iter().flat_map(|role| grants(role).1.iter().copied().collect::<Vec<_>>()).collect();
+    let granted: BTreeSet<&str> = ROLES
+        .iter()
+        .flat_map(|role| grants(role).1.iter().copied().collect::<Vec<_>>())
+        .collect();
     assert_eq!(declared(), granted);
-    let all: Vec<&str> = server::modules().iter().flat_map(|module| module.permissions).copied().collect();
+    let all: Vec<&str> = server::modules()
+        .iter()
+        .flat_map(|module| module.permissions)
+        .copied()
+        .collect();
     assert_eq!(all.len(), declared().len(), "a permission is declared twice");
 }
 

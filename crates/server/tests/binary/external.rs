@@ -35,7 +35,6 @@ async fn an_empty_database_is_migrated_by_its_owner_or_a_superuser() {
             "nothing is kept or started beside the external server"
         );
         server.stop().success();
-        external.close().await;
     }
 }
 
@@ -70,7 +69,6 @@ async fn it_becomes_ready_when_another_process_migrates() {
         true
     );
     server.stop().success();
-    external.close().await;
 }
 
 #[tokio::test]
@@ -82,7 +80,6 @@ async fn migrating_twice_at_once_succeeds() {
             run.finish(Duration::from_secs(60)).success();
         }
         external.program(["migrate", "status"]).run().success();
-        external.close().await;
     }
 }
 
@@ -100,9 +97,6 @@ async fn installations_of_one_cluster_migrate_at_once() {
             .collect();
         for run in runs {
             run.finish(Duration::from_secs(60)).success();
-        }
-        for external in installations {
-            external.close().await;
         }
     }
 }
@@ -137,7 +131,6 @@ async fn api_worker_and_scheduler_run_apart() {
             ended.stdout
         );
     }
-    external.close().await;
 }
 
 /// Asks until the answer is `expected`; how long that took, and what was answered before.
@@ -187,8 +180,6 @@ async fn signing_out_of_one_process_is_heard_by_the_other() {
         slowest = slowest.max(time_until(&there, "/products", 401).await);
     }
     eprintln!("signed out elsewhere after at most {slowest:?}");
-    drop([one, two]);
-    external.close().await;
 }
 
 #[tokio::test]
@@ -218,9 +209,6 @@ async fn a_lost_membership_is_heard_by_both() {
             }
         }
     }
-    drop([one, two]);
-    drop(conn);
-    external.close().await;
 }
 
 #[tokio::test]
@@ -297,5 +285,4 @@ async fn an_unreachable_database_is_said_and_waited_for() {
         "503 unavailable"
     );
     server.stop().success();
-    external.close().await;
 }

@@ -83,8 +83,10 @@ fn processes_of_their_own_need_a_database_to_share() {
     let said = refused(&["api"], &[("DATABASE_URL", "postgres://x:do-not-tell@y:port/z")]);
     assert_names(&said, &["DATABASE_URL"]);
     assert!(!said.contains("do-not-tell"), "{said}");
-    let said = refused(&["api"], &[("POSTGRES_HOST", "/nowhere")]);
-    assert_names(&said, &["APP_SECRET_STRING"]);
+    for secret in [&[][..], &[("APP_SECRET_STRING", "")]] {
+        let said = refused(&["api"], &[secret, &[("POSTGRES_HOST", "/nowhere")]].concat());
+        assert_names(&said, &["APP_SECRET_STRING"]);
+    }
 }
 
 #[test]

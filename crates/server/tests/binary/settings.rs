@@ -160,3 +160,12 @@ fn help_shows_no_secret() {
     let ended = Home::empty().program(["--help"]).envs(secrets).run().success();
     assert!(!ended.stdout.contains("a-secret"), "{}", ended.stdout);
 }
+
+#[test]
+fn an_empty_secret_is_none() {
+    let home = Home::empty();
+    home.write(".env", "APP_SECRET_STRING=\n");
+    home.program(["serve"]).start().stop().success();
+    let secret = std::fs::read_to_string(home.data().join("secret")).expect("one is made");
+    assert_eq!(secret.len(), 64);
+}

@@ -13,14 +13,26 @@ async fn a_product_never_refers_to_what_was_deleted_meanwhile() {
     let a = t.tenant("a").await;
     let product = format!("/products/{}", create_product(&a, "S", json!({})).await);
     for round in 0..50 {
-        let (list, field) = if round % 2 == 0 { ("/brands", "brand_id") } else { ("/categories", "category_id") };
-        let id = a.post(list, json!({"name": format!("Name {round}")})).await.created().id();
+        let (list, field) = if round % 2 == 0 {
+            ("/brands", "brand_id")
+        } else {
+            ("/categories", "category_id")
+        };
+        let id = a
+            .post(list, json!({"name": format!("Name {round}")}))
+            .await
+            .created()
+            .id();
         let path = format!("{list}/{id}");
         let taking_up = async {
             if round % 3 == 0 {
                 a.patch(&product, json!({field: id})).await
             } else {
-                a.post("/products", product_with(&format!("S-{round}"), json!({field: id}))).await
+                a.post(
+                    "/products",
+                    product_with(&format!("S-{round}"), json!({field: id})),
+                )
+                .await
             }
         };
         // Either may be first.
@@ -59,7 +71,8 @@ async fn of_many_changes_based_on_one_version_exactly_one_succeeds() {
     let changes = (0..20).map(|i| read.patch(path, json!({"name": format!("Soap {i}")})));
     let answers = join_all(changes.collect::<Vec<_>>()).await;
 
-    let (changed, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status.is_success());
+    let (changed, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status.is_success());
     assert_eq!((changed.len(), refused.len()), (1, 19));
     for answer in refused {
         answer.problem(412, "precondition-failed");
@@ -77,7 +90,8 @@ async fn of_many_products_with_one_sku_exactly_one_is_created() {
     });
     let answers = join_all(creations.collect::<Vec<_>>()).await;
 
-    let (created, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status.is_success());
+    let (created, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status.is_success());
     assert_eq!((created.len(), refused.len()), (1, 49));
     for answer in refused {
         answer.problem(409, "product-sku-taken");
@@ -91,10 +105,18 @@ async fn a_product_deleted_or_restored_many_times_at_once_is_so_once() {
     let a = t.tenant("a").await;
     let path = format!("/products/{}", create_product(&a, "S", json!({})).await);
     let restore = format!("{path}/restore");
-    let count = |answers: &[testkit::Answer], summary: &str| answers.iter().filter(|a| a.summary() == summary).count();
+    let count = |answers: &[testkit::Answer], summary: &str| {
+        answers.iter().filter(|a| a.summary() == summary).count()
+    };
 
     let deleted = join_all((0..10).map(|_| a.delete(&path))).await;
     assert_eq!((count(&deleted, "204"), count(&deleted, "404 not-found")), (1, 9));
     let restored = join_all((0..10).map(|_| a.post(&restore, json!({})))).await;
-    assert_eq!((count(&restored, "200"), count(&restored, "409 product-not-deleted")), (1, 9));
+    assert_eq!(
+        (
+            count(&restored, "200"),
+            count(&restored, "409 product-not-deleted")
+        ),
+        (1, 9)
+    );
 }

@@ -15,15 +15,22 @@ use testkit::{Answer, Client, TestApp};
 /// `testkit::product` with these fields besides, or instead.
 fn product_with(sku: &str, fields: Value) -> Value {
     let mut product = testkit::product(&format!("Product {sku}"), sku);
-    for (name, value) in fields.as_object().expect("fields") {
-        product[name] = value.clone();
+    let Value::Object(fields) = fields else {
+        panic!("no fields: {fields}")
+    };
+    for (name, value) in fields {
+        product[name] = value;
     }
     product
 }
 
 /// Creates a product and answers its id.
 async fn create_product(client: &Client, sku: &str, fields: Value) -> String {
-    client.post("/products", product_with(sku, fields)).await.created().id()
+    client
+        .post("/products", product_with(sku, fields))
+        .await
+        .created()
+        .id()
 }
 
 /// Inserts `count` products in one statement, so that they share their creation time. Names and prices
@@ -36,7 +43,12 @@ async fn generate_products(t: &TestApp, client: &Client, count: i32) {
            from generate_series(1, $2) as i",
     );
     let mut conn = t.superuser().await;
-    inserted.bind(client.company()).bind(count).execute(&mut conn).await.expect("products");
+    inserted
+        .bind(client.company())
+        .bind(count)
+        .execute(&mut conn)
+        .await
+        .expect("products");
 }
 
 /// `name=value` for a query.
@@ -70,9 +82,17 @@ fn all_items(pages: &[Answer], field: &str) -> Vec<String> {
 /// The one parameter or pointer that the answer's errors name.
 #[track_caller]
 fn blamed(answer: &Answer) -> &str {
-    let errors = answer.json["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut named = errors.iter().map(|error| error["pointer"].as_str().or(error["parameter"].as_str()));
-    let first = named.next().flatten().unwrap_or_else(|| panic!("an error expected: {}", answer.text()));
+    let errors = answer.json["errors"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut named = errors
+        .iter()
+        .map(|error| error["pointer"].as_str().or(error["parameter"].as_str()));
+    let first = named
+        .next()
+        .flatten()
+        .unwrap_or_else(|| panic!("an error expected: {}", answer.text()));
     assert!(named.all(|other| other == Some(first)), "{}", answer.text());
     first
 }

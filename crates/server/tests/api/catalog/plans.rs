@@ -61,7 +61,10 @@ impl<S: Subscriber> Layer<S> for Plans {
 impl Visit for Plans {
     fn record_str(&mut self, _: &Field, message: &str) {
         if let Some((_, plan)) = message.split_once("plan:\n") {
-            self.0.lock().expect("plans").push(serde_json::from_str(plan).expect("a plan"));
+            self.0
+                .lock()
+                .expect("plans")
+                .push(serde_json::from_str(plan).expect("a plan"));
         }
     }
 
@@ -77,11 +80,26 @@ impl Visit for Plans {
 fn products_read(plan: &Value) -> u64 {
     let number = |name: &str| plan[name].as_f64().unwrap_or_default() as u64;
     let node = plan["Node Type"].as_str().expect("node type");
-    let of_products = plan["Relation Name"] == "products" || plan["Index Name"].as_str().is_some_and(|name| name.starts_with("products_"));
-    assert!(!(of_products && node == "Seq Scan"), "reads the whole table: {plan:#}");
+    let of_products = plan["Relation Name"] == "products"
+        || plan["Index Name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("products_"));
+    assert!(
+        !(of_products && node == "Seq Scan"),
+        "reads the whole table: {plan:#}"
+    );
     let removed = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
-    let here = if of_products && node.contains("Scan") { (number("Actual Rows") + removed) * number("Actual Loops") } else { 0 };
-    here + plan["Plans"].as_array().into_iter().flatten().map(products_read).sum::<u64>()
+    let here = if of_products && node.contains("Scan") {
+        (number("Actual Rows") + removed) * number("Actual Loops")
+    } else {
+        0
+    };
+    here + plan["Plans"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(products_read)
+        .sum::<u64>()
 }
 
 struct Explained {
@@ -107,7 +125,10 @@ impl Explained {
     async fn list(&self, most: u64, query: &str) {
         let mut next = None;
         for _ in 0..7 {
-            let page = self.bounded(most, self.client.get(&format!("/products?{query}"))).await.ok();
+            let page = self
+                .bounded(most, self.client.get(&format!("/products?{query}")))
+                .await
+                .ok();
             assert!(!page.items("id").is_empty(), "{query} finds nothing");
             next = super::next_link(&page);
         }
@@ -126,17 +147,30 @@ async fn companies() -> (TestApp, [Explained; 2], DefaultGuard) {
     // Of one connection, so that it comes to generic plans.
     let t = TestApp::with(server::service, |config| config.database.db_app_connections = 1).await;
     let mut conn = t.superuser().await;
-    sqlx::raw_sql(EXPLAIN).execute(&mut conn).await.expect("auto_explain");
+    sqlx::raw_sql(EXPLAIN)
+        .execute(&mut conn)
+        .await
+        .expect("auto_explain");
     let mut clients = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
         clients.push(t.tenant(name).await);
     }
     let ids: Vec<_> = clients.iter().map(Client::company).collect();
     for statement in [BRANDS, CATEGORIES, PRODUCTS] {
-        sqlx::query(statement).bind(&ids).execute(&mut conn).await.expect(statement);
+        sqlx::query(statement)
+            .bind(&ids)
+            .execute(&mut conn)
+            .await
+            .expect(statement);
     }
-    sqlx::raw_sql("analyze").execute(&mut conn).await.expect("analyze");
-    let of = |i: usize| Explained { client: clients[i].clone(), plans: plans.clone() };
+    sqlx::raw_sql("analyze")
+        .execute(&mut conn)
+        .await
+        .expect("analyze");
+    let of = |i: usize| Explained {
+        client: clients[i].clone(),
+        plans: plans.clone(),
+    };
     let explained = [of(0), of(1)];
     (t, explained, guard)
 }
@@ -155,8 +189,20 @@ async fn no_statement_reads_more_products_than_it_must() {
 }
 
 async fn lists(company: &Explained) {
-    let brand = company.client.get("/brands?limit=1").await.ok().items("id").concat();
-    let category = company.client.get("/categories?limit=1").await.ok().items("id").concat();
+    let brand = company
+        .client
+        .get("/brands?limit=1")
+        .await
+        .ok()
+        .items("id")
+        .concat();
+    let category = company
+        .client
+        .get("/categories?limit=1")
+        .await
+        .ok()
+        .items("id")
+        .concat();
     company.list(PAGE, "").await;
     for sort in ["name", "sku", "created_at", "price_sale"] {
         company.list(PAGE, &format!("sort={sort}")).await;
@@ -168,7 +214,9 @@ async fn lists(company: &Explained) {
     company.list(2 * PAGE, &format!("brand_id={brand}")).await;
     company.list(2 * PAGE, &format!("category_id={category}")).await;
     // A fiftieth of the products, sorted.
-    company.list(500, &format!("brand_id={brand}&sort=created_at")).await;
+    company
+        .list(500, &format!("brand_id={brand}&sort=created_at"))
+        .await;
     // 21 prices, sorted by name.
     company.list(PAGE, "min_price=5000&max_price=5200").await;
     // A tenth is not for sale.
@@ -191,12 +239,24 @@ async fn single_products(company: &Explained) {
     for i in 0..7 {
         let mut product = testkit::product("Soap", &format!("SOAP-{i}"));
         product["brand_id"] = brand.id().into();
-        let created = company.bounded(2, client.post("/products", product)).await.created();
+        let created = company
+            .bounded(2, client.post("/products", product))
+            .await
+            .created();
         let path = created.header("location");
         company.bounded(2, client.get(path)).await.ok();
-        company.bounded(2, client.patch(path, json!({"price_sale": "0.10"}))).await.ok();
+        company
+            .bounded(2, client.patch(path, json!({"price_sale": "0.10"})))
+            .await
+            .ok();
         company.bounded(2, client.delete(path)).await.status(204);
-        company.bounded(2, client.post(&format!("{path}/restore"), json!({}))).await.ok();
-        company.bounded(2, client.delete(brand.header("location"))).await.problem(409, "brand-in-use");
+        company
+            .bounded(2, client.post(&format!("{path}/restore"), json!({})))
+            .await
+            .ok();
+        company
+            .bounded(2, client.delete(brand.header("location")))
+            .await
+            .problem(409, "brand-in-use");
     }
 }

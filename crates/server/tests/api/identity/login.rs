@@ -14,7 +14,10 @@ const PASSWORD: &str = "una frase bien larga";
 
 /// A user whose password has the hash that the API makes, not the kit's cheap one.
 async fn registered(t: &TestApp) {
-    t.anonymous().post("/auth/register", registration(EMAIL, PASSWORD)).await.created();
+    t.anonymous()
+        .post("/auth/register", registration(EMAIL, PASSWORD))
+        .await
+        .created();
 }
 
 #[tokio::test]
@@ -23,19 +26,42 @@ async fn the_answer_has_the_tokens_the_user_and_his_companies() {
     registered(&t).await;
     let mut body = login(&t, EMAIL, PASSWORD).await.ok().json;
     let fields: Vec<String> = body.as_object().expect("object").keys().cloned().collect();
-    assert_eq!(fields, ["access_token", "companies", "expires_in", "refresh_token", "token_type", "user"]);
-    assert_eq!((&body["token_type"], &body["expires_in"], &body["companies"]), (&json!("bearer"), &json!(1800), &json!([])));
+    assert_eq!(
+        fields,
+        [
+            "access_token",
+            "companies",
+            "expires_in",
+            "refresh_token",
+            "token_type",
+            "user"
+        ]
+    );
+    assert_eq!(
+        (&body["token_type"], &body["expires_in"], &body["companies"]),
+        (&json!("bearer"), &json!(1800), &json!([]))
+    );
     let user = body["user"].as_object_mut().expect("user");
     assert!(user.remove("id").is_some() && user.remove("created_at").is_some());
     let profile = json!({"first_name": "Ana", "last_name": "Gómez", "phone_number": "+573001234567"});
     let expected = json!({"email": EMAIL, "is_active": true, "email_verified": true, "first_login": true, "profile": profile});
     assert_eq!(body["user"], expected);
-    assert_eq!(login(&t, EMAIL, PASSWORD).await.ok().json["user"]["first_login"], false);
+    assert_eq!(
+        login(&t, EMAIL, PASSWORD).await.ok().json["user"]["first_login"],
+        false
+    );
 
     let owner = t.tenant("acme").await;
     let mut companies = login(&t, &owner.email, testkit::PASSWORD).await.ok().json["companies"].clone();
-    assert!(companies[0].as_object_mut().expect("a company").remove("joined_at").is_some());
-    let expected = json!([{"company_id": owner.company(), "company_name": "acme", "role": "owner", "is_active": true}]);
+    assert!(
+        companies[0]
+            .as_object_mut()
+            .expect("a company")
+            .remove("joined_at")
+            .is_some()
+    );
+    let expected =
+        json!([{"company_id": owner.company(), "company_name": "acme", "role": "owner", "is_active": true}]);
     assert_eq!(companies, expected);
 }
 
@@ -43,14 +69,22 @@ async fn the_answer_has_the_tokens_the_user_and_his_companies() {
 async fn nobody_learns_which_addresses_are_known() {
     let t = app().await;
     registered(&t).await;
-    let known = login(&t, EMAIL, "a wrong password").await.problem(401, "invalid-credentials");
-    let unknown = login(&t, "eva@example.com", "a wrong password").await.problem(401, "invalid-credentials");
+    let known = login(&t, EMAIL, "a wrong password")
+        .await
+        .problem(401, "invalid-credentials");
+    let unknown = login(&t, "eva@example.com", "a wrong password")
+        .await
+        .problem(401, "invalid-credentials");
     assert_eq!(without_request_id(known), without_request_id(unknown));
 }
 
 fn without_request_id(mut answer: Answer) -> (HeaderMap, Value) {
     assert!(answer.headers.remove("x-request-id").is_some());
-    answer.json.as_object_mut().expect("a problem").remove("request_id");
+    answer
+        .json
+        .as_object_mut()
+        .expect("a problem")
+        .remove("request_id");
     (answer.headers, answer.json)
 }
 
@@ -73,7 +107,10 @@ async fn a_known_address_takes_no_longer_than_an_unknown_one() {
         times[TIMES / 2]
     });
     assert!(known > 5_000, "{known} us: no real hash was computed");
-    assert!(known * 10 < unknown * 13 && unknown * 10 < known * 13, "known {known} us, unknown {unknown} us");
+    assert!(
+        known * 10 < unknown * 13 && unknown * 10 < known * 13,
+        "known {known} us, unknown {unknown} us"
+    );
 }
 
 #[tokio::test]
@@ -89,16 +126,33 @@ async fn only_a_complete_form_signs_in() {
         &[("username", EMAIL), ("username", EMAIL), ("password", PASSWORD)],
     ];
     for form in forms {
-        anonymous.post_form("/auth/login", form).await.problem(400, "malformed-request");
+        anonymous
+            .post_form("/auth/login", form)
+            .await
+            .problem(400, "malformed-request");
     }
-    let refused = anonymous.post("/auth/login", json!({"username": EMAIL, "password": PASSWORD})).await;
+    let refused = anonymous
+        .post("/auth/login", json!({"username": EMAIL, "password": PASSWORD}))
+        .await;
     assert!(refused.status.is_client_error(), "{}", refused.text());
     assert_eq!(refused.header("content-type"), "application/problem+json");
     let form = format!("username={EMAIL}&password={}", PASSWORD.replace(' ', "+"));
-    let in_query = anonymous.send(Method::POST, &format!("/auth/login?{form}"), None).await;
-    assert!(in_query.status.is_client_error(), "credentials in the address end up in logs: {}", in_query.text());
+    let in_query = anonymous
+        .send(Method::POST, &format!("/auth/login?{form}"), None)
+        .await;
+    assert!(
+        in_query.status.is_client_error(),
+        "credentials in the address end up in logs: {}",
+        in_query.text()
+    );
     // What OAuth 2 clients send besides is ignored.
-    let oauth = [("grant_type", "password"), ("username", EMAIL), ("password", PASSWORD), ("scope", ""), ("client_id", "x")];
+    let oauth = [
+        ("grant_type", "password"),
+        ("username", EMAIL),
+        ("password", PASSWORD),
+        ("scope", ""),
+        ("client_id", "x"),
+    ];
     anonymous.post_form("/auth/login", &oauth).await.ok();
 }
 
@@ -107,12 +161,21 @@ async fn the_address_counts_in_any_case_and_the_password_in_one() {
     let t = app().await;
     registered(&t).await;
     login(&t, "ANA@Example.COM", PASSWORD).await.ok();
-    login(&t, EMAIL, &PASSWORD.to_uppercase()).await.problem(401, "invalid-credentials");
-    for wrong in ["", "una frase bien larg", "una frase bien larga ", "una frase bien larga\0"] {
+    login(&t, EMAIL, &PASSWORD.to_uppercase())
+        .await
+        .problem(401, "invalid-credentials");
+    for wrong in [
+        "",
+        "una frase bien larg",
+        "una frase bien larga ",
+        "una frase bien larga\0",
+    ] {
         login(&t, EMAIL, wrong).await.problem(401, "invalid-credentials");
     }
     for pattern in ["%", "ana@example.co_", "' or true --"] {
-        login(&t, pattern, PASSWORD).await.problem(401, "invalid-credentials");
+        login(&t, pattern, PASSWORD)
+            .await
+            .problem(401, "invalid-credentials");
     }
 }
 
@@ -121,9 +184,15 @@ async fn only_who_knows_the_password_learns_that_the_user_is_disabled() {
     let t = app().await;
     let user = t.user("ana").await;
     set_active(&mut t.superuser().await, user.user_id, false).await;
-    login(&t, &user.email, "a wrong password").await.problem(401, "invalid-credentials");
-    login(&t, &user.email, testkit::PASSWORD).await.problem(403, "user-inactive");
-    super::refresh(&t, &user.refresh_token).await.problem(401, "refresh-token-invalid");
+    login(&t, &user.email, "a wrong password")
+        .await
+        .problem(401, "invalid-credentials");
+    login(&t, &user.email, testkit::PASSWORD)
+        .await
+        .problem(403, "user-inactive");
+    super::refresh(&t, &user.refresh_token)
+        .await
+        .problem(401, "refresh-token-invalid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,5 +220,8 @@ async fn a_rush_of_logins_leaves_the_api_usable() {
         }
     }
     assert!(succeeded >= 10, "{succeeded}");
-    assert!(slowest < Duration::from_secs(2), "a read took {slowest:?} meanwhile");
+    assert!(
+        slowest < Duration::from_secs(2),
+        "a read took {slowest:?} meanwhile"
+    );
 }

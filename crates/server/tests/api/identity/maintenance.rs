@@ -22,12 +22,22 @@ async fn what_expired_a_week_ago_is_deleted_and_nothing_else() {
     let t = app().await;
     let user = t.user("ana").await;
     // Expires in a day; every sign-in of the kit in seven.
-    identity::verification_token(&t.app, &user.email).await.expect("database").expect("token");
+    identity::verification_token(&t.app, &user.email)
+        .await
+        .expect("database")
+        .expect("token");
     let signed_out = t.sign_in(&user.email).await;
-    signed_out.post("/auth/logout", serde_json::json!({})).await.status(204);
+    signed_out
+        .post("/auth/logout", serde_json::json!({}))
+        .await
+        .status(204);
     let mut conn = t.superuser().await;
     let state = async |conn: &mut PgConnection| {
-        (count(conn, SESSIONS).await, count(conn, REFRESH_TOKENS).await, count(conn, EMAIL_TOKENS).await)
+        (
+            count(conn, SESSIONS).await,
+            count(conn, REFRESH_TOKENS).await,
+            count(conn, EMAIL_TOKENS).await,
+        )
     };
     assert_eq!(state(&mut conn).await, (2, 2, 1));
 
@@ -38,10 +48,18 @@ async fn what_expired_a_week_ago_is_deleted_and_nothing_else() {
     assert_eq!(identity::purge_expired(&t.app).await.expect("purge"), 1);
     assert_eq!(state(&mut conn).await, (1, 1, 1));
     t.app.clock.advance(DAY);
-    assert_eq!(identity::purge_expired(&t.app).await.expect("purge"), 1, "the e-mail token");
+    assert_eq!(
+        identity::purge_expired(&t.app).await.expect("purge"),
+        1,
+        "the e-mail token"
+    );
     let live = login(&t, &user.email, testkit::PASSWORD).await.ok();
     t.app.clock.advance(6 * DAY);
-    assert_eq!(identity::purge_expired(&t.app).await.expect("purge"), 1, "the first session");
+    assert_eq!(
+        identity::purge_expired(&t.app).await.expect("purge"),
+        1,
+        "the first session"
+    );
     assert_eq!(state(&mut conn).await, (1, 1, 0));
     refresh(&t, super::text(&live, "refresh_token")).await.ok();
     assert_eq!(identity::purge_expired(&t.app).await.expect("purge"), 0);
@@ -89,7 +107,10 @@ async fn many_processes_run_every_slot_once() {
     one.and(two).expect("planned");
     plan(&t.app).await.expect("planned again");
     let planned = count(&mut conn, "select count(*) from ally.maintenance_runs").await;
-    assert!((21..=22).contains(&planned), "20 and this hour's, or the next's too: {planned}");
+    assert!(
+        (21..=22).contains(&planned),
+        "20 and this hour's, or the next's too: {planned}"
+    );
     let (a, b, c) = tokio::join!(worker(&t.app), worker(&t.app), worker(&t.app));
     assert_eq!(a + b + c, planned);
     let once = "select count(*) from ally.maintenance_runs where attempt = 1 and finished_at is not null";
@@ -104,18 +125,34 @@ async fn who_lost_the_lease_cannot_finish_the_run() {
     let mut conn = t.superuser().await;
     plan(&t.app).await.expect("planned");
     let expire = "update ally.sessions set expires_at = now() - interval '8 days' where user_id = $1";
-    sqlx::query(expire).bind(user.user_id).execute(&mut conn).await.expect("expired");
+    sqlx::query(expire)
+        .bind(user.user_id)
+        .execute(&mut conn)
+        .await
+        .expect("expired");
     let unfinished = "select count(*) from ally.maintenance_runs where finished_at is null";
 
     // The first worker takes the run and is held up by a lock on the session that it wants to delete.
     let mut holder = t.superuser().await;
     let mut held = holder.begin().await.expect("begin");
-    sqlx::query("select from ally.sessions for update").execute(&mut *held).await.expect("lock");
+    sqlx::query("select from ally.sessions for update")
+        .execute(&mut *held)
+        .await
+        .expect("lock");
     let overtake = async {
-        while count(&mut conn, "select count(*) from ally.maintenance_runs where attempt = 1").await == 0 {
+        while count(
+            &mut conn,
+            "select count(*) from ally.maintenance_runs where attempt = 1",
+        )
+        .await
+            == 0
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(!run_one(&t.app).await.expect("nothing is due"), "the lease is not over");
+        assert!(
+            !run_one(&t.app).await.expect("nothing is due"),
+            "the lease is not over"
+        );
         // Five minutes later another one takes it.
         let taken = "update ally.maintenance_runs set attempt = 2, lease_until = now() - interval '1 second'";
         sqlx::query(taken).execute(&mut conn).await.expect("taken");
@@ -123,9 +160,23 @@ async fn who_lost_the_lease_cannot_finish_the_run() {
     };
     let (first, ()) = tokio::join!(run_one(&t.app), overtake);
     first.expect("it ends without an error");
-    assert_eq!(count(&mut conn, SESSIONS).await, 0, "its work is done, and doing it again harms nobody");
-    assert_eq!(count(&mut conn, unfinished).await, 1, "but the run is not its any more");
-    assert!(run_one(&t.app).await.expect("a run"), "a lease that is over is taken");
+    assert_eq!(
+        count(&mut conn, SESSIONS).await,
+        0,
+        "its work is done, and doing it again harms nobody"
+    );
+    assert_eq!(
+        count(&mut conn, unfinished).await,
+        1,
+        "but the run is not its any more"
+    );
+    assert!(
+        run_one(&t.app).await.expect("a run"),
+        "a lease that is over is taken"
+    );
     assert_eq!(count(&mut conn, unfinished).await, 0);
-    assert_eq!(count(&mut conn, "select attempt::bigint from ally.maintenance_runs").await, 3);
+    assert_eq!(
+        count(&mut conn, "select attempt::bigint from ally.maintenance_runs").await,
+        3
+    );
 }

@@ -1,9 +1,11 @@
 //! Users, sessions, tokens, companies and memberships.
 
 mod companies;
+mod forge;
 mod login;
 mod maintenance;
 mod membership;
+mod nits;
 mod refresh;
 mod registration;
 mod sessions;
@@ -36,45 +38,55 @@ fn company(name: &str) -> Value {
 }
 
 async fn login(t: &TestApp, email: &str, password: &str) -> Answer {
-    t.anonymous().post_form("/auth/login", &[("username", email), ("password", password)]).await
+    t.anonymous()
+        .post_form("/auth/login", &[("username", email), ("password", password)])
+        .await
 }
 
 async fn refresh(t: &TestApp, refresh_token: &str) -> Answer {
-    t.anonymous().post("/auth/refresh", json!({"refresh_token": refresh_token})).await
+    t.anonymous()
+        .post("/auth/refresh", json!({"refresh_token": refresh_token}))
+        .await
 }
 
 /// A string field of an answer.
 #[track_caller]
 fn text<'a>(answer: &'a Answer, field: &str) -> &'a str {
-    answer.json[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", answer.text()))
+    answer.json[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {field} in {}", answer.text()))
 }
 
 /// Pointer and code of the first invalid value of a problem.
 fn fault(answer: &Answer) -> (&str, &str) {
     let fault = &answer.json["errors"][0];
-    (fault["pointer"].as_str().unwrap_or_default(), fault["code"].as_str().unwrap_or_default())
+    (
+        fault["pointer"].as_str().unwrap_or_default(),
+        fault["code"].as_str().unwrap_or_default(),
+    )
 }
 
 /// The client with a token for its company, which it does not name otherwise.
 async fn with_context_token(client: &Client) -> Client {
-    let selected = client.post("/auth/select-company", json!({"company_id": client.company()})).await.ok();
-    client.without_company().with_token(text(&selected, "access_token"))
+    let selected = client
+        .post("/auth/select-company", json!({"company_id": client.company()}))
+        .await
+        .ok();
+    client
+        .without_company()
+        .with_token(text(&selected, "access_token"))
 }
 
-/// Process id of the connection that hears changes of callers, if there is one.
-async fn current_listener(conn: &mut PgConnection) -> Option<i32> {
-    sqlx::query_scalar(
-        "select pid from pg_stat_activity where datname = current_database() and query ilike 'listen%ally_callers%'",
-    )
-    .fetch_optional(conn)
-    .await
-    .expect("pg_stat_activity")
-}
-
-/// Waits for it.
+/// Waits for the connection that hears changes of callers; its process id.
 async fn listener(conn: &mut PgConnection) -> i32 {
     for _ in 0..100 {
-        if let Some(pid) = current_listener(conn).await {
+        let pid: Option<i32> = sqlx::query_scalar(
+            "select pid from pg_stat_activity where datname = current_database() and query ilike 'listen%ally_callers%'",
+        )
+        .fetch_optional(&mut *conn)
+        .await
+        .expect("pg_stat_activity");
+        if let Some(pid) = pid {
             // LISTEN counts once it has committed, which the next statement of ours does not wait for.
             tokio::time::sleep(Duration::from_millis(100)).await;
             return pid;
@@ -92,7 +104,10 @@ async fn until(client: &Client, path: &str, expected: &str, within: Duration) {
         if summary == expected {
             return;
         }
-        assert!(started.elapsed() < within, "still {summary}, not {expected}, after {within:?}");
+        assert!(
+            started.elapsed() < within,
+            "still {summary}, not {expected}, after {within:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -110,5 +125,10 @@ async fn set_membership(conn: &mut PgConnection, client: &Client, role: &str, st
 }
 
 async fn set_active(conn: &mut PgConnection, user: Uuid, active: bool) {
-    sqlx::query("update ally.users set is_active = $2 where id = $1").bind(user).bind(active).execute(conn).await.expect("user");
+    sqlx::query("update ally.users set is_active = $2 where id = $1")
+        .bind(user)
+        .bind(active)
+        .execute(conn)
+        .await
+        .expect("user");
 }

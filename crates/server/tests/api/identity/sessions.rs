@@ -19,9 +19,14 @@ async fn signing_out_ends_every_token_of_the_session_at_once_and_no_other() {
     for client in [&a, &context] {
         client.get("/brands").await.problem(401, "unauthenticated");
         client.get("/auth/me").await.problem(401, "unauthenticated");
-        client.post("/auth/logout", json!({})).await.problem(401, "unauthenticated");
+        client
+            .post("/auth/logout", json!({}))
+            .await
+            .problem(401, "unauthenticated");
     }
-    refresh(&t, &a.refresh_token).await.problem(401, "refresh-token-invalid");
+    refresh(&t, &a.refresh_token)
+        .await
+        .problem(401, "refresh-token-invalid");
     other.get("/brands").await.ok();
     refresh(&t, &other.refresh_token).await.ok();
     t.sign_in(&a.email).await.get("/auth/me").await.ok();
@@ -40,7 +45,36 @@ async fn signing_out_counts_on_every_process() {
         .execute(&mut conn)
         .await
         .expect("session");
-    super::until(&a, "/brands", "401 unauthenticated", std::time::Duration::from_secs(1)).await;
+    super::until(
+        &a,
+        "/brands",
+        "401 unauthenticated",
+        std::time::Duration::from_secs(1),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_process_that_ends_a_session_need_not_hear_of_it() {
+    let t = app().await;
+    let (ana, eva) = (t.user("ana").await, t.user("eva").await);
+    let mut conn = t.superuser().await;
+    sqlx::query("alter table ally.sessions disable trigger callers_changed")
+        .execute(&mut conn)
+        .await
+        .expect("trigger");
+    for user in [&ana, &eva] {
+        user.get("/auth/me").await.ok();
+    }
+    ana.send(Method::POST, "/auth/logout", None).await.status(204);
+    ana.get("/auth/me").await.problem(401, "unauthenticated");
+
+    let next = refresh(&t, &eva.refresh_token).await.ok();
+    refresh(&t, super::text(&next, "refresh_token")).await.ok();
+    refresh(&t, &eva.refresh_token)
+        .await
+        .problem(401, "refresh-token-reused");
+    eva.get("/auth/me").await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -49,10 +83,19 @@ async fn me_is_the_user_of_the_token() {
     let (ana, eva) = (t.user("ana").await, t.user("eva").await);
     for user in [&ana, &eva] {
         let me = user.get("/auth/me").await.ok();
-        assert_eq!((&me.json["id"], &me.json["email"]), (&json!(user.user_id), &json!(user.email)));
+        assert_eq!(
+            (&me.json["id"], &me.json["email"]),
+            (&json!(user.user_id), &json!(user.email))
+        );
         assert_eq!(me.json["first_login"], false, "he has signed in");
         assert!(!me.text().contains("password") && !me.text().contains("argon2"));
     }
-    t.anonymous().get("/auth/me").await.problem(401, "unauthenticated");
-    t.anonymous().post("/auth/logout", json!({})).await.problem(401, "unauthenticated");
+    t.anonymous()
+        .get("/auth/me")
+        .await
+        .problem(401, "unauthenticated");
+    t.anonymous()
+        .post("/auth/logout", json!({}))
+        .await
+        .problem(401, "unauthenticated");
 }

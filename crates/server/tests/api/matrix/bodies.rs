@@ -23,29 +23,52 @@ pub struct Bodies {
 
 impl Bodies {
     pub fn new(document: Value) -> Bodies {
-        Bodies { document, made: AtomicU32::new(1) }
+        Bodies {
+            document,
+            made: AtomicU32::new(1),
+        }
     }
 
     /// A valid value of an object's schema: all fields that a valid value is known for.
     pub fn sample(&self, schema: &Value, owner: &Owner) -> Value {
         let schema = self.resolved(schema);
         let examples = schema.get("example").cloned().unwrap_or_default();
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let mut object = Map::new();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             match self.value(name, property, &examples[name], owner) {
                 Some(value) => drop(object.insert(name.clone(), value)),
-                None => assert!(!required.contains(&name.as_str()), "the schema of `{name}` needs an example"),
+                None => assert!(
+                    !required.contains(&name.as_str()),
+                    "the schema of `{name}` needs an example"
+                ),
             }
         }
         object.into()
     }
 
-    /// Properties of a schema whose values refer to another resource: `brand_id`.
-    pub fn references(&self, schema: &Value) -> Vec<String> {
+    /// JSON pointers and names of the values that refer to another resource: `/brand_id`, or
+    /// `/lines/0/product_id` for the first of a list.
+    pub fn references(&self, schema: &Value) -> Vec<(String, String)> {
         let schema = self.resolved(schema);
-        let properties = schema["properties"].as_object().cloned().unwrap_or_default();
-        properties.into_iter().map(|(name, _)| name).filter(|name| name.ends_with("_id")).collect()
+        let mut found = Vec::new();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            if name.ends_with("_id") {
+                found.push((format!("/{name}"), name.clone()));
+            }
+            let property = self.resolved(property);
+            let inside = [(String::new(), property), ("/0".to_owned(), &property["items"])];
+            for (place, schema) in inside {
+                let references = self.references(schema).into_iter();
+                found.extend(references.map(|(pointer, field)| (format!("/{name}{place}{pointer}"), field)));
+            }
+        }
+        found
     }
 
     /// Follows a reference, and takes of `oneOf` what is not null.
@@ -66,11 +89,22 @@ impl Bodies {
         if name.ends_with("_id") && schema["format"] == "uuid" {
             return owner.ids.get(name).map(|id| json!(id));
         }
-        let known = [example, &schema["default"], &schema["example"], &schema["examples"][0], &schema["enum"][0], &schema["minimum"]];
+        let known = [
+            example,
+            &schema["default"],
+            &schema["example"],
+            &schema["examples"][0],
+            &schema["enum"][0],
+            &schema["minimum"],
+        ];
         let known = known.into_iter().find(|value| !value.is_null()).cloned();
         match kind(schema) {
             "object" => Some(self.sample(schema, owner)),
-            "array" => Some(self.value(name, &schema["items"], &Value::Null, owner).into_iter().collect()),
+            "array" => Some(
+                self.value(name, &schema["items"], &Value::Null, owner)
+                    .into_iter()
+                    .collect(),
+            ),
             "boolean" => known.or(Some(true.into())),
             "integer" | "number" => known.or(Some(1.into())),
             "string" => self.text(schema, known, owner),
@@ -97,13 +131,21 @@ impl Bodies {
 /// Another value for each body where the example is a long number, like a bar code.
 fn numbered(example: Value, number: u32) -> Value {
     match example.as_str() {
-        Some(text) if text.len() >= 8 && text.bytes().all(|b| b.is_ascii_digit()) => format!("{number:0width$}", width = text.len()).into(),
+        Some(text) if text.len() >= 8 && text.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{number:0width$}", width = text.len()).into()
+        }
         _ => example,
     }
 }
 
 fn kind(schema: &Value) -> &str {
     let one = schema["type"].as_str();
-    let of_several = || schema["type"].as_array()?.iter().filter_map(Value::as_str).find(|kind| *kind != "null");
+    let of_several = || {
+        schema["type"]
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|kind| *kind != "null")
+    };
     one.or_else(of_several).unwrap_or("untyped")
 }

@@ -13,46 +13,101 @@ use super::world::{Call, Tenant, World};
 #[tokio::test]
 async fn a_company_must_be_named_and_be_the_callers() {
     let world = World::new().await;
-    let [a, b, suspended, closed] = [world.tenant().await, world.tenant().await, world.tenant().await, world.tenant().await];
+    let [a, b, suspended, closed] = [
+        world.tenant().await,
+        world.tenant().await,
+        world.tenant().await,
+        world.tenant().await,
+    ];
     let strangers = strangers(&world, &a, &b, &suspended, &closed).await;
-    let in_context = a.client.without_company().with_token(&context_token(&a.client).await);
+    let in_context = a
+        .client
+        .without_company()
+        .with_token(&context_token(&a.client).await);
     let mut report = Report::new("company");
     for operation in world.business() {
         let call = world.valid_call(operation, &a).await;
         let answer = report.send(operation, &call, &a.client.without_company()).await;
         report.expect_problem(operation, "no company", 400, "company-header-missing", &answer);
-        let answer = report.send(operation, &call, &a.client.with_header("X-Company-ID", &b.client.company().to_string())).await;
+        let answer = report
+            .send(
+                operation,
+                &call,
+                &a.client
+                    .with_header("X-Company-ID", &b.client.company().to_string()),
+            )
+            .await;
         report.expect_problem(operation, "two companies", 400, "company-header-invalid", &answer);
         for other in [b.client.company(), Uuid::new_v4()] {
             let answer = report.send(operation, &call, &in_context.in_company(other)).await;
-            report.expect_problem(operation, "a token for another company", 400, "company-mismatch", &answer);
+            report.expect_problem(
+                operation,
+                "a token for another company",
+                400,
+                "company-mismatch",
+                &answer,
+            );
         }
         not_a_member(&mut report, operation, &call, &strangers).await;
         let answer = report.send(operation, &call, &in_context).await;
-        report.expect(operation, "success with a context token", answer.status.is_success(), &answer);
+        report.expect(
+            operation,
+            "success with a context token",
+            answer.status.is_success(),
+            &answer,
+        );
     }
     report.finish(world.business());
 }
 
 /// Callers who are not active members of the company that they name; the first names one that does
 /// not exist.
-async fn strangers(world: &World, a: &Tenant, b: &Tenant, suspended: &Tenant, closed: &Tenant) -> Vec<Client> {
+async fn strangers(
+    world: &World,
+    a: &Tenant,
+    b: &Tenant,
+    suspended: &Tenant,
+    closed: &Tenant,
+) -> Vec<Client> {
     let leaver = world.app.member(&a.client, "admin").await;
     let mut conn = world.app.superuser().await;
     for (statement, id) in [
-        ("update ally.memberships set state = 'suspended' where user_id = $1", leaver.user_id),
-        ("update ally.companies set state = 'suspended' where tenant_id = $1", suspended.client.company()),
-        ("delete from ally.memberships where tenant_id = $1", closed.client.company()),
+        (
+            "update ally.memberships set state = 'suspended' where user_id = $1",
+            leaver.user_id,
+        ),
+        (
+            "update ally.companies set state = 'suspended' where tenant_id = $1",
+            suspended.client.company(),
+        ),
+        (
+            "delete from ally.memberships where tenant_id = $1",
+            closed.client.company(),
+        ),
     ] {
-        sqlx::query(statement).bind(id).execute(&mut conn).await.expect(statement);
+        sqlx::query(statement)
+            .bind(id)
+            .execute(&mut conn)
+            .await
+            .expect(statement);
     }
     let random = b.client.in_company(Uuid::new_v4());
-    vec![random, b.client.in_company(a.client.company()), leaver, fresh(world, suspended).await, fresh(world, closed).await]
+    vec![
+        random,
+        b.client.in_company(a.client.company()),
+        leaver,
+        fresh(world, suspended).await,
+        fresh(world, closed).await,
+    ]
 }
 
 /// The same owner in a new session, of which nothing is cached.
 async fn fresh(world: &World, tenant: &Tenant) -> Client {
-    world.app.sign_in(&tenant.client.email).await.in_company(tenant.client.company())
+    world
+        .app
+        .sign_in(&tenant.client.email)
+        .await
+        .in_company(tenant.client.company())
 }
 
 /// All strangers get the same answer.
@@ -61,12 +116,22 @@ async fn not_a_member(report: &mut Report, operation: &Operation, call: &Call, s
     for stranger in strangers {
         let answer = report.send(operation, call, stranger).await;
         report.expect_problem(operation, "a stranger", 403, "not-a-member", &answer);
-        report.expect(operation, "no company in the answer", answer.header("x-tenant-id").is_empty(), &answer);
+        report.expect(
+            operation,
+            "no company in the answer",
+            answer.header("x-tenant-id").is_empty(),
+            &answer,
+        );
         answers.push(answer);
     }
     for answer in &answers {
         let same = comparable(answer) == comparable(&answers[0]);
-        report.expect(operation, "the answer to a company that does not exist", same, answer);
+        report.expect(
+            operation,
+            "the answer to a company that does not exist",
+            same,
+            answer,
+        );
     }
 }
 
@@ -82,9 +147,20 @@ async fn every_answer_to_a_member_names_the_company() {
         let nowhere = world.call(operation, &a.owner.random());
         let query = valid.at(format!("{}?limit=0&nonsense=1", valid.path));
         let broken = nowhere.with_body(Some(serde_json::json!([])));
-        for (call, client) in [(nowhere, &a.client), (broken, &a.client), (query, &a.client), (valid.clone(), &viewer), (valid, &a.client)] {
+        for (call, client) in [
+            (nowhere, &a.client),
+            (broken, &a.client),
+            (query, &a.client),
+            (valid.clone(), &viewer),
+            (valid, &a.client),
+        ] {
             let answer = report.send(operation, &call, client).await;
-            report.expect(operation, "X-Tenant-ID", answer.header("x-tenant-id") == company, &answer);
+            report.expect(
+                operation,
+                "X-Tenant-ID",
+                answer.header("x-tenant-id") == company,
+                &answer,
+            );
         }
     }
     report.finish(world.business());

@@ -31,7 +31,14 @@ async fn what_is_no_id_names_nothing() {
     let a = world.tenant().await;
     let mut report = Report::new("malformed-id");
     let is_id = |name: &str| name.ends_with("_id");
-    let with_ids = || world.business().filter(|o| o.path_parameters.iter().chain(o.query_parameters.iter().map(|(name, _)| name)).any(|name| is_id(name)));
+    let with_ids = || {
+        world.business().filter(|o| {
+            o.path_parameters
+                .iter()
+                .chain(o.query_parameters.iter().map(|(name, _)| name))
+                .any(|name| is_id(name))
+        })
+    };
     for operation in with_ids() {
         for id in NO_IDS {
             for parameter in &operation.path_parameters {
@@ -41,9 +48,21 @@ async fn what_is_no_id_names_nothing() {
             }
             for (name, _) in operation.query_parameters.iter().filter(|(name, _)| is_id(name)) {
                 let call = world.call(operation, &a.owner);
-                let answer = report.send(operation, &call.at(format!("{}?{name}={id}", call.path)), &a.client).await;
-                let harmless = answer.status == 400 || answer.json["items"].as_array().is_some_and(Vec::is_empty);
-                report.expect(operation, format_args!("400 or nothing for {name}={id}"), harmless, &answer);
+                let answer = report
+                    .send(
+                        operation,
+                        &call.at(format!("{}?{name}={id}", call.path)),
+                        &a.client,
+                    )
+                    .await;
+                let harmless =
+                    answer.status == 400 || answer.json["items"].as_array().is_some_and(Vec::is_empty);
+                report.expect(
+                    operation,
+                    format_args!("400 or nothing for {name}={id}"),
+                    harmless,
+                    &answer,
+                );
             }
         }
     }
@@ -61,12 +80,22 @@ async fn unknown_fields_are_refused() {
         for place in objects(call.body.as_ref().expect("a body")) {
             for field in ["surprise", "tenant_id", "version"] {
                 let mut strange = call.clone();
-                strange.body.as_mut().and_then(|body| body.pointer_mut(&place)).expect("an object")[field] = json!(1);
+                strange
+                    .body
+                    .as_mut()
+                    .and_then(|body| body.pointer_mut(&place))
+                    .expect("an object")[field] = json!(1);
                 let answer = report.send(operation, &strange, &a.client).await;
                 report.expect_problem(operation, field, 422, "validation-failed", &answer);
                 let error = &answer.json["errors"][0];
-                let named = error["code"] == "unknown-field" && error["pointer"] == format!("{place}/{field}");
-                report.expect(operation, format_args!("unknown-field at {place}/{field}"), named, &answer);
+                let named =
+                    error["code"] == "unknown-field" && error["pointer"] == format!("{place}/{field}");
+                report.expect(
+                    operation,
+                    format_args!("unknown-field at {place}/{field}"),
+                    named,
+                    &answer,
+                );
             }
         }
     }
@@ -75,8 +104,14 @@ async fn unknown_fields_are_refused() {
 
 /// JSON pointers of a value's objects.
 fn objects(value: &Value) -> Vec<String> {
-    let Some(object) = value.as_object() else { return vec![] };
-    let inside = object.iter().flat_map(|(name, value)| objects(value).into_iter().map(move |place| format!("/{name}{place}")));
+    let Some(object) = value.as_object() else {
+        return vec![];
+    };
+    let inside = object.iter().flat_map(|(name, value)| {
+        objects(value)
+            .into_iter()
+            .map(move |place| format!("/{name}{place}"))
+    });
     [String::new()].into_iter().chain(inside).collect()
 }
 
@@ -89,7 +124,10 @@ async fn a_slash_at_the_end_makes_no_difference() {
         let bare = world.call(operation, &a.owner);
         let anonymous = world.app.anonymous();
         let [without, with] = ["", "/"].map(|slash| bare.at(format!("{}{slash}", bare.path)));
-        let (without, with) = (report.send(operation, &without, &anonymous).await, report.send(operation, &with, &anonymous).await);
+        let (without, with) = (
+            report.send(operation, &without, &anonymous).await,
+            report.send(operation, &with, &anonymous).await,
+        );
         let known = without.json["code"] != "not-found" && without.status != 405;
         report.expect(operation, "a route", known, &without);
         // Registering twice is refused the same way as once: nobody learns who has an account.
@@ -103,13 +141,31 @@ async fn a_slash_at_the_end_makes_no_difference() {
 async fn only_documented_methods_are_served() {
     let world = World::new().await;
     let a = world.tenant().await;
-    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::TRACE, Method::CONNECT];
+    let methods = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
     for operation in &world.operations {
         let path = operation.url(|name| a.owner.ids[name].clone());
-        let served = |method: &Method| world.operations.iter().any(|o| o.path == operation.path && o.method == *method);
+        let served = |method: &Method| {
+            world
+                .operations
+                .iter()
+                .any(|o| o.path == operation.path && o.method == *method)
+        };
         for method in methods.iter().filter(|method| !served(method)) {
             let answer = a.client.send(method.clone(), &path, None).await;
-            assert_eq!(answer.json["code"], "method-not-allowed", "{method} {path}: {}", answer.text());
+            assert_eq!(
+                answer.json["code"],
+                "method-not-allowed",
+                "{method} {path}: {}",
+                answer.text()
+            );
         }
         let head = world.app.anonymous().send(Method::HEAD, &path, None).await;
         let expected = match (served(&Method::GET), operation.access) {

@@ -6,6 +6,7 @@ mod bodies;
 mod companies;
 mod foreign;
 mod input;
+mod lists;
 mod mutations;
 mod operations;
 mod oracle;
@@ -14,6 +15,7 @@ mod public;
 mod report;
 mod seeds;
 mod tokens;
+mod unique;
 mod witness;
 mod world;
 

@@ -39,16 +39,24 @@ impl Operation {
         let parameters = document["parameters"].as_array().cloned().unwrap_or_default();
         let named = |place: &str| {
             let inside = parameters.iter().filter(|p| p["in"] == place);
-            inside.map(|p| (text(&p["name"]), p["schema"].clone())).collect::<Vec<_>>()
+            inside
+                .map(|p| (text(&p["name"]), p["schema"].clone()))
+                .collect::<Vec<_>>()
         };
         let content = document["requestBody"]["content"].as_object();
         Operation {
             id: text(&document["operationId"]),
             access: access_of(&method, path),
             path: path.to_owned(),
-            path_parameters: path.split('{').skip(1).map(|part| part.split('}').next().unwrap_or_default().to_owned()).collect(),
+            path_parameters: path
+                .split('{')
+                .skip(1)
+                .map(|part| part.split('}').next().unwrap_or_default().to_owned())
+                .collect(),
             query_parameters: named("query"),
-            body: content.and_then(|c| c.iter().next()).map(|(media, body)| (media.clone(), body["schema"].clone())),
+            body: content
+                .and_then(|c| c.iter().next())
+                .map(|(media, body)| (media.clone(), body["schema"].clone())),
             method,
             document,
         }
@@ -56,7 +64,9 @@ impl Operation {
 
     /// The permission that its `security` names; none for what is not business.
     pub fn permission(&self) -> Option<&str> {
-        self.document.pointer("/security/0/bearer/0").and_then(Value::as_str)
+        self.document
+            .pointer("/security/0/bearer/0")
+            .and_then(Value::as_str)
     }
 
     /// The whole operation of the document.
@@ -83,7 +93,9 @@ impl Operation {
     }
 
     pub fn has_json_body(&self) -> bool {
-        self.body.as_ref().is_some_and(|(media, _)| media == "application/json")
+        self.body
+            .as_ref()
+            .is_some_and(|(media, _)| media == "application/json")
     }
 
     /// Whether it adds to a collection.
@@ -98,5 +110,8 @@ impl Operation {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("text instead of {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("text instead of {value}"))
+        .to_owned()
 }

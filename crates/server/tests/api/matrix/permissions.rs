@@ -12,15 +12,30 @@ async fn without_its_permission_an_operation_is_refused() {
     let a = world.tenant().await;
     // A role of a later release, which this one gives nothing.
     let mut conn = world.app.superuser().await;
-    sqlx::query("alter table ally.memberships drop constraint memberships_role_known").execute(&mut conn).await.expect("alter");
+    sqlx::query("alter table ally.memberships drop constraint memberships_role_known")
+        .execute(&mut conn)
+        .await
+        .expect("alter");
     let nobody = world.app.member(&a.client, "auditor").await;
     let mut report = Report::new("permission");
     for operation in world.business() {
         let call = world.valid_call(operation, &a).await;
         let answer = report.send(operation, &call, &nobody).await;
-        report.expect_problem(operation, "a role without grants", 403, "permission-missing", &answer);
-        let named = operation.permission().is_some() && answer.json["permission"].as_str() == operation.permission();
-        report.expect(operation, format_args!("the documented permission {:?}", operation.permission()), named, &answer);
+        report.expect_problem(
+            operation,
+            "a role without grants",
+            403,
+            "permission-missing",
+            &answer,
+        );
+        let named =
+            operation.permission().is_some() && answer.json["permission"].as_str() == operation.permission();
+        report.expect(
+            operation,
+            format_args!("the documented permission {:?}", operation.permission()),
+            named,
+            &answer,
+        );
     }
     report.finish(world.business());
 }
@@ -35,8 +50,16 @@ async fn each_role_may_what_its_table_says() {
         for operation in world.business() {
             let call = world.valid_call(operation, &a).await;
             let answer = report.send(operation, &call, &member).await;
-            if operation.permission().is_some_and(|permission| may(role, permission)) {
-                report.expect(operation, format_args!("success for {role}"), answer.status.is_success(), &answer);
+            if operation
+                .permission()
+                .is_some_and(|permission| may(role, permission))
+            {
+                report.expect(
+                    operation,
+                    format_args!("success for {role}"),
+                    answer.status.is_success(),
+                    &answer,
+                );
             } else {
                 report.expect_problem(operation, role, 403, "permission-missing", &answer);
             }

@@ -7,18 +7,20 @@ pub struct Seed {
     pub create: &'static str,
 }
 
-impl Seed {
-    /// `brand` for `brand_id`.
-    pub fn noun(&self) -> &'static str {
-        self.parameter.trim_end_matches("_id")
-    }
-}
-
 /// A resource stands after those it refers to.
 pub const SEEDS: &[Seed] = &[
-    Seed { parameter: "brand_id", create: "create_brand" },
-    Seed { parameter: "category_id", create: "create_category" },
-    Seed { parameter: "product_id", create: "create_product" },
+    Seed {
+        parameter: "brand_id",
+        create: "create_brand",
+    },
+    Seed {
+        parameter: "category_id",
+        create: "create_category",
+    },
+    Seed {
+        parameter: "product_id",
+        create: "create_product",
+    },
 ];
 
 /// The seed of a parameter or field.

@@ -20,25 +20,41 @@ pub async fn rows_of_others(app: &TestApp, except: Uuid) -> String {
         )
     });
     let hashes = each.collect::<Vec<_>>().join(" union all ");
-    query(&mut conn, format!("select string_agg(hashes::text, ' ' order by hashes::text) from ({hashes}) as hashes")).await
+    query(
+        &mut conn,
+        format!("select string_agg(hashes::text, ' ' order by hashes::text) from ({hashes}) as hashes"),
+    )
+    .await
 }
 
 /// All tables of the schema.
 async fn tables(conn: &mut PgConnection) -> Vec<String> {
     let tables = "select relname::text from pg_class where relnamespace = 'ally'::regnamespace and relkind in ('r', 'p') order by 1";
-    sqlx::query_scalar(tables).fetch_all(conn).await.expect("pg_class")
+    sqlx::query_scalar(tables)
+        .fetch_all(conn)
+        .await
+        .expect("pg_class")
 }
 
 /// Tables whose rows belong to companies.
 pub async fn tenant_tables(conn: &mut PgConnection) -> Vec<String> {
     let tables = "select relname::text from pg_class
                    where relnamespace = 'ally'::regnamespace and relkind in ('r', 'p') and relrowsecurity order by 1";
-    sqlx::query_scalar(tables).fetch_all(conn).await.expect("pg_class")
+    sqlx::query_scalar(tables)
+        .fetch_all(conn)
+        .await
+        .expect("pg_class")
 }
 
-#[expect(clippy::disallowed_methods, reason = "names of tables come from the catalogue")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "names of tables come from the catalogue"
+)]
 async fn query(conn: &mut PgConnection, statement: String) -> String {
-    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(conn).await.expect("statement of the witness")
+    sqlx::query_scalar(AssertSqlSafe(statement))
+        .fetch_one(conn)
+        .await
+        .expect("statement of the witness")
 }
 
 /// What only one company knows: its marker and all ids in its rows.
@@ -50,9 +66,15 @@ impl Secrets {
         let mut secrets = BTreeSet::from([tenant.owner.marker.clone()]);
         for table in tenant_tables(&mut conn).await {
             let company = tenant.client.company();
-            let rows = format!("select coalesce(json_agg(t), '[]')::text from ally.{table} t where tenant_id = '{company}'");
+            let rows = format!(
+                "select coalesce(json_agg(t), '[]')::text from ally.{table} t where tenant_id = '{company}'"
+            );
             let rows = query(&mut conn, rows).await;
-            secrets.extend(rows.split('"').filter(|text| text.parse::<Uuid>().is_ok()).map(ToOwned::to_owned));
+            secrets.extend(
+                rows.split('"')
+                    .filter(|text| text.parse::<Uuid>().is_ok())
+                    .map(ToOwned::to_owned),
+            );
         }
         assert!(secrets.len() > 3, "{secrets:?}");
         Secrets(secrets)
@@ -61,6 +83,10 @@ impl Secrets {
     /// Those that stand in the answer, its headers or its body.
     pub fn in_answer(&self, answer: &Answer) -> Vec<&str> {
         let text = format!("{:?} {}", answer.headers, answer.text());
-        self.0.iter().map(String::as_str).filter(|secret| text.contains(secret)).collect()
+        self.0
+            .iter()
+            .map(String::as_str)
+            .filter(|secret| text.contains(secret))
+            .collect()
     }
 }

@@ -42,10 +42,37 @@ impl World {
     pub fn on(app: TestApp) -> World {
         let document = server::openapi_document();
         let operations = Operation::all(&document);
-        for parameter in operations.iter().flat_map(|o| &o.path_parameters) {
-            assert!(seed(parameter).is_some(), "no Seed for the path parameter `{parameter}`: add one to matrix/seeds.rs");
+        let bodies = Bodies::new(document);
+        for operation in operations.iter().filter(|o| o.is_business()) {
+            let in_body = operation
+                .body
+                .iter()
+                .flat_map(|(_, schema)| bodies.references(schema))
+                .map(|(_, name)| name);
+            let in_query = operation
+                .query_parameters
+                .iter()
+                .map(|(name, _)| name.clone())
+                .filter(|name| name.ends_with("_id"));
+            for name in operation
+                .path_parameters
+                .iter()
+                .cloned()
+                .chain(in_body)
+                .chain(in_query)
+            {
+                let id = &operation.id;
+                assert!(
+                    seed(&name).is_some(),
+                    "no Seed for `{name}` of {id}: add one to matrix/seeds.rs"
+                );
+            }
         }
-        World { app, operations, bodies: Bodies::new(document) }
+        World {
+            app,
+            operations,
+            bodies,
+        }
     }
 
     /// The operations on a company's data.
@@ -54,7 +81,10 @@ impl World {
     }
 
     pub fn operation(&self, id: &str) -> &Operation {
-        self.operations.iter().find(|o| o.id == id).unwrap_or_else(|| panic!("no operation `{id}`"))
+        self.operations
+            .iter()
+            .find(|o| o.id == id)
+            .unwrap_or_else(|| panic!("no operation `{id}`"))
     }
 
     /// A new company with resources. Every text that it owns carries a random marker.
@@ -62,9 +92,16 @@ impl World {
         let marker = format!("zq{}", &Uuid::new_v4().simple().to_string()[..12]);
         let client = self.app.tenant(&marker).await;
         let ids = BTreeMap::from([("company_id".to_owned(), client.company().to_string())]);
-        let mut tenant = Tenant { client, owner: Owner { marker, ids } };
+        let mut tenant = Tenant {
+            client,
+            owner: Owner { marker, ids },
+        };
         for seed in SEEDS {
-            let [kept, _, deleted] = [self.create(&tenant, seed.create).await, self.create(&tenant, seed.create).await, self.create(&tenant, seed.create).await];
+            let [kept, _, deleted] = [
+                self.create(&tenant, seed.create).await,
+                self.create(&tenant, seed.create).await,
+                self.create(&tenant, seed.create).await,
+            ];
             self.delete(&tenant, seed.parameter, &deleted).await;
             tenant.owner.ids.insert(seed.parameter.to_owned(), kept);
         }
@@ -73,14 +110,26 @@ impl World {
 
     /// Creates a resource; its id.
     pub async fn create(&self, tenant: &Tenant, operation: &str) -> String {
-        self.call(self.operation(operation), &tenant.owner).by(&tenant.client).await.created().id()
+        self.call(self.operation(operation), &tenant.owner)
+            .by(&tenant.client)
+            .await
+            .created()
+            .id()
     }
 
     /// Deletes a resource, if such can be deleted.
     async fn delete(&self, tenant: &Tenant, parameter: &str, id: &str) {
         let ends = format!("/{{{parameter}}}");
-        if let Some(delete) = self.operations.iter().find(|o| o.method == Method::DELETE && o.path.ends_with(&ends)) {
-            tenant.client.delete(&delete.url(|_| id.to_owned())).await.status(204);
+        if let Some(delete) = self
+            .operations
+            .iter()
+            .find(|o| o.method == Method::DELETE && o.path.ends_with(&ends))
+        {
+            tenant
+                .client
+                .delete(&delete.url(|_| id.to_owned()))
+                .await
+                .status(204);
         }
     }
 
@@ -120,8 +169,15 @@ impl Owner {
 
     /// The same with ids that name nothing.
     pub fn random(&self) -> Owner {
-        let ids = self.ids.keys().map(|name| (name.clone(), kernel::ids::new_id().to_string())).collect();
-        Owner { marker: self.marker.clone(), ids }
+        let ids = self
+            .ids
+            .keys()
+            .map(|name| (name.clone(), kernel::ids::new_id().to_string()))
+            .collect();
+        Owner {
+            marker: self.marker.clone(),
+            ids,
+        }
     }
 }
 
@@ -129,7 +185,12 @@ impl Call {
     pub async fn by(&self, client: &Client) -> Answer {
         match (&self.body, self.form) {
             (Some(body), true) => {
-                let fields: Vec<(&str, &str)> = body.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))).collect();
+                let fields: Vec<(&str, &str)> = body
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+                    .collect();
                 client.post_form(&self.path, &fields).await
             }
             (body, _) => client.send(self.method.clone(), &self.path, body.as_ref()).await,
@@ -143,13 +204,18 @@ impl Call {
 
     /// The same with another body, if it has one.
     pub fn with_body(&self, body: Option<Value>) -> Call {
-        Call { body: self.body.is_some().then_some(body).flatten(), ..self.clone() }
+        Call {
+            body: self.body.is_some().then_some(body).flatten(),
+            ..self.clone()
+        }
     }
 
-    /// The same with another value in the body.
-    pub fn with(&self, field: &str, value: impl Into<Value>) -> Call {
+    /// The same with another value in the body; its place is a JSON pointer.
+    pub fn with(&self, pointer: &str, value: impl Into<Value>) -> Call {
+        let (parent, field) = pointer.rsplit_once('/').expect("a JSON pointer");
         let mut call = self.clone();
-        call.body.as_mut().expect("a body")[field] = value.into();
+        let parent = call.body.as_mut().and_then(|body| body.pointer_mut(parent));
+        parent.expect("an object of the body")[field] = value.into();
         call
     }
 }

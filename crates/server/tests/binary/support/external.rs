@@ -11,7 +11,7 @@ use super::{Home, Program};
 /// tests on the cluster use this one.
 pub const SECRET: &str = "a secret of the tests, 32 bytes long";
 
-/// An empty database, dropped at the end with [`External::close`].
+/// A database, empty at first, that goes with this value.
 pub struct External {
     pub home: Home,
     pub name: String,
@@ -78,15 +78,6 @@ impl External {
             .expect("a connection")
     }
 
-    /// Drops the database, and its login with what belongs to that.
-    pub async fn close(self) {
-        self.administer(&format!("drop database {} with (force)", self.name))
-            .await;
-        if self.login.starts_with("login_") {
-            self.administer(&format!("drop role {}", self.login)).await;
-        }
-    }
-
     #[expect(
         clippy::disallowed_methods,
         reason = "databases and roles are named by the test itself"
@@ -103,5 +94,26 @@ impl External {
             .await
             .expect(statement);
         conn.close().await.expect("closed");
+    }
+}
+
+impl Drop for External {
+    /// Drops the database, and its login with what belongs to that.
+    fn drop(&mut self) {
+        let tidy = async {
+            self.administer(&format!("drop database {} with (force)", self.name))
+                .await;
+            if self.login.starts_with("login_") {
+                self.administer(&format!("drop role {}", self.login)).await;
+            }
+        };
+        // A thread of its own, because a test's runtime cannot be blocked on from within.
+        std::thread::scope(|scope| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            scope.spawn(move || runtime.block_on(tidy));
+        });
     }
 }
