@@ -34,6 +34,8 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/openapi.json", Access::Public),
     (Method::GET, "/docs", Access::Public),
     (Method::GET, "/docs/{*rest}", Access::Public),
+    (Method::GET, "/problems", Access::Public),
+    (Method::GET, "/problems/{code}", Access::Public),
     (Method::POST, "/auth/register", Access::Public),
     (Method::POST, "/auth/verify-email", Access::Public),
     (Method::POST, "/auth/login", Access::Public),
@@ -76,7 +78,6 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
         return Ok(None);
     }
     let claims = bearer(request.headers()).and_then(|token| identity.0.tokens.verify(token))?;
-    Span::current().record("user.id", tracing::field::display(claims.sub));
     let callers = &identity.0.callers;
     let tenant = match access {
         Access::Business => Some(company(request.headers(), &claims)?.ok_or(&COMPANY_HEADER_MISSING)?),
@@ -84,11 +85,13 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
         Access::User | Access::Public => None,
     };
     let Some(tenant) = tenant else {
+        Span::current().record("user.id", tracing::field::display(claims.sub));
         request.extensions_mut().insert(callers.user(claims.sub, claims.sid).await?);
         return Ok(None);
     };
     let caller: Caller = callers.member(claims.sub, claims.sid, tenant).await?;
-    Span::current().record("tenant.id", tracing::field::display(tenant));
+    // Both at once: every record has the span's fields written anew.
+    tracing::record_all!(Span::current(), user.id = %claims.sub, tenant.id = %tenant);
     request.extensions_mut().insert(caller.user);
     request.extensions_mut().insert(caller);
     Ok(HeaderValue::try_from(tenant.to_string()).ok())

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A kind of problem: its stable code (part of the API), HTTP status and English title.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Code {
     pub code: &'static str,
     pub status: u16,
@@ -58,6 +58,7 @@ codes! {
     INTERNAL = 500 "internal" "Something went wrong on our side";
     BUSY = 503 "busy" "The service is busy; try again";
     UNAVAILABLE = 503 "unavailable" "The service is temporarily unavailable";
+    MISCONFIGURED = 503 "misconfigured" "The service is set up wrongly; its operator has to act";
     TIMEOUT = 503 "timeout" "The request took too long";
     BODY_TIMEOUT = 408 "body-timeout" "The request body did not arrive in time";
 }
@@ -248,8 +249,10 @@ impl From<sqlx::Error> for Error {
         match db.code().as_deref().unwrap_or_default() {
             // serialization failure, deadlock, lock or statement timeout, too many connections
             "40001" | "40P01" | "55P03" | "57014" | "53300" => caused(&BUSY, error),
-            // disk full, shutdown, crash recovery, read-only failover, no such role, password or database
-            "53100" | "57P01" | "57P02" | "57P03" | "25006" | "28000" | "28P01" | "3D000" => caused(&UNAVAILABLE, error),
+            // no such role, wrong password, no such database
+            "28000" | "28P01" | "3D000" => caused(&MISCONFIGURED, error),
+            // disk full, shutdown, crash recovery, read-only failover
+            "53100" | "57P01" | "57P02" | "57P03" | "25006" => caused(&UNAVAILABLE, error),
             // NUL or broken text, number or date out of range: the client's value
             "22021" | "22P05" | "22003" | "22008" => Error::new(&VALIDATION_FAILED),
             _ => Error::internal(error),

@@ -71,7 +71,10 @@ fn data_error(pointer: String, cause: &serde_json::Error) -> FieldError {
     } else if message.starts_with("invalid type") || message.starts_with("unknown variant") || message.starts_with("invalid value") {
         let expected = message.split_once("expected ").map_or("another type", |(_, expected)| expected);
         FieldError::body(pointer, "type", format!("expected {expected}"))
+    } else if message.starts_with("UUID parsing failed") {
+        FieldError::body(pointer, "format", "expected a UUID")
     } else {
+        // Texts of our own types, which quote nothing.
         FieldError::body(pointer, "format", message)
     }
 }

@@ -1,4 +1,4 @@
-//! `/openapi.json` and Swagger UI at `/docs`, served from the binary.
+//! `/openapi.json`, Swagger UI at `/docs` and what problem types resolve to, served from the binary.
 
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header;
 use kernel::app::App;
-use kernel::error::{Error, NOT_FOUND};
+use kernel::error::{Error, NOT_FOUND, Result};
+use kernel::input::Path;
+use kernel::output::json;
 use utoipa_swagger_ui::Config;
 
 /// The page runs its own script and style, nothing from elsewhere.
@@ -20,11 +22,20 @@ pub fn routes(document: &serde_json::Value) -> Router<App> {
     let index = config.clone();
     Router::new()
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())))
+        .route("/problems", get(async || json(crate::problem_codes(&crate::modules()))))
+        .route("/problems/{code}", get(problem))
         .route("/docs", get(async move || asset("index.html", index.clone())))
         .route(
             "/docs/{*rest}",
-            get(async move |kernel::input::Path(path): kernel::input::Path<String>| asset(&path, config.clone())),
+            get(async move |Path(path): Path<String>| asset(&path, config.clone())),
         )
+}
+
+/// What the `type` of a problem resolves to.
+async fn problem(Path(code): Path<String>) -> Result<impl IntoResponse> {
+    let codes = crate::problem_codes(&crate::modules());
+    let problem = codes.into_iter().find(|known| known.code == code).ok_or(&NOT_FOUND)?;
+    Ok(json(problem))
 }
 
 fn asset(path: &str, config: Arc<Config<'static>>) -> Response {

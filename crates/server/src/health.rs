@@ -10,7 +10,7 @@ use axum::routing::get;
 use http::StatusCode;
 use kernel::app::App;
 use kernel::db::migrate;
-use kernel::error::{BUSY, Error, INTERNAL};
+use kernel::error::{BUSY, Error, INTERNAL, MISCONFIGURED};
 use kernel::output::json;
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub struct Readiness {
 }
 
 /// What is wrong with roles and tables, looked for once after the migrations are current.
-type Catalogue = Arc<Mutex<Option<Vec<String>>>>;
+pub(crate) type Catalogue = Arc<Mutex<Option<Vec<String>>>>;
 
 pub fn routes(app: &App) -> Router<App> {
     let environment = format!("{:?}", app.config.environment).to_lowercase();
@@ -58,7 +58,8 @@ async fn ready(app: &App, catalogue: &Catalogue) -> Response {
     (status, json(readiness)).into_response()
 }
 
-async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
+/// Whether the process can serve now, and if not why.
+pub(crate) async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
     let mut reasons = Vec::new();
     if app.stopping.is_cancelled() {
         reasons.push("the process is stopping".to_owned());
@@ -76,7 +77,7 @@ fn reason(error: &Error) -> &'static str {
     match error.code() {
         code if code == BUSY.code => "no database connection came free in time",
         // It answered, with a refusal: a wrong password or a missing role, database or grant.
-        code if code == INTERNAL.code => "the database refuses the role ally_system: run `ally360 doctor`",
+        code if code == MISCONFIGURED.code || code == INTERNAL.code => "the database refuses the role ally_system: run `ally360 doctor`",
         _ => "the database cannot be reached",
     }
 }
@@ -99,24 +100,14 @@ async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec
     }
     let reasons = match faults.len() {
         0 => Vec::new(),
+        1 => vec!["the database has a fault in its roles or tables: run `ally360 doctor`".to_owned()],
         n => vec![format!("the database has {n} faults in its roles or tables: run `ally360 doctor`")],
     };
     *catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(reasons.clone());
     Ok(reasons)
 }
 
-/// Resolves when the database is found unsafe, so that the process refuses to serve it; a safe one
-/// never resolves.
-pub async fn refused(app: &App) -> anyhow::Error {
-    let catalogue = Catalogue::default();
-    loop {
-        let checked = database(app, &catalogue).await.is_ok();
-        let found = catalogue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match found.as_deref() {
-            Some([]) => std::future::pending().await,
-            Some([reason, ..]) => return anyhow::anyhow!("refusing to serve: {reason}"),
-            // Not reached, or migrations are pending: readiness tells, and it is looked again.
-            None => tokio::time::sleep(Duration::from_millis(if checked { 500 } else { 2000 })).await,
-        }
-    }
+/// Why this database must not be served, once that is known.
+pub(crate) fn refusal(catalogue: &Catalogue) -> Option<String> {
+    catalogue.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.first().cloned()
 }

@@ -1,6 +1,7 @@
 //! Starting, serving and stopping.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -14,7 +15,6 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tower::ServiceExt;
 use tracing::{info, warn};
 
 use crate::cli::say;
@@ -130,11 +130,10 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
     if parts.scheduler {
         app.tasks.spawn(maintenance::schedule(app.clone()));
     }
+    let mut address = None;
     let api = listener.map(|listener| {
-        let service = service(&app);
-        let address = listener.local_addr();
-        app.tasks.spawn(announce(app.clone(), service.clone(), address, settings.clone(), dev));
-        app.tasks.spawn(listen::serve(listener, service, settings.limits(), app.stopping.clone()))
+        address = listener.local_addr().ok();
+        app.tasks.spawn(listen::serve(listener, service(&app), settings.limits(), app.stopping.clone()))
     });
 
     let failed = async {
@@ -146,9 +145,10 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
     let outcome = tokio::select! {
         () = stop_signal() => Ok(()),
         error = failed => Err(anyhow::Error::from(error)),
-        error = health::refused(&app) => Err(error),
+        error = announce(&app, address, settings, dev) => Err(error),
     };
     info!("stopping");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(settings.config.http.drain_seconds);
     app.stopping.cancel();
     if let Some(api) = api {
         match api.await {
@@ -157,8 +157,7 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
         }
     }
     app.tasks.close();
-    let limit = Duration::from_secs(settings.config.http.drain_seconds);
-    if tokio::time::timeout(limit, app.tasks.wait()).await.is_err() {
+    if tokio::time::timeout_at(deadline, app.tasks.wait()).await.is_err() {
         warn!("work was still running at the end of the drain time");
     }
     app.db.close().await;
@@ -167,25 +166,24 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
 }
 
 /// Prints `ready http://ADDR`, the one line of standard output, once `/health/ready` answers 200.
-async fn announce(app: App, service: crate::Service, address: std::io::Result<std::net::SocketAddr>, settings: Settings, dev: bool) {
-    let Ok(address) = address else { return };
-    let ready = || async {
-        let request = axum::extract::Request::get("/health/ready").body(axum::body::Body::empty()).ok()?;
-        let response = service.clone().oneshot(request).await.ok()?;
-        response.status().is_success().then_some(())
-    };
-    while ready().await.is_none() {
-        let pause = tokio::time::sleep(Duration::from_millis(100));
-        if app.stopping.run_until_cancelled(pause).await.is_none() {
-            return;
+/// Resolves only when the database is found unsafe to serve.
+async fn announce(app: &App, address: Option<SocketAddr>, settings: &Settings, dev: bool) -> anyhow::Error {
+    let catalogue = health::Catalogue::default();
+    while !health::readiness(app, &catalogue).await.ready {
+        if let Some(reason) = health::refusal(&catalogue) {
+            return anyhow::anyhow!("refusing to serve: {reason}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    if let Some(address) = address {
+        if dev {
+            demo::greet(address, &settings.data_dir);
+        }
+        if say(&format!("ready http://{address}")).is_err() {
+            warn!("standard output is closed");
         }
     }
-    if dev {
-        demo::greet(address, &settings.data_dir);
-    }
-    if say(&format!("ready http://{address}")).is_err() {
-        warn!("standard output is closed");
-    }
+    pending().await
 }
 
 async fn stop_signal() {

@@ -15,7 +15,8 @@ begin
     if not exists (select from pg_roles where rolname = wanted) then
       execute format('create role %I nologin', wanted);
     end if;
-    if not pg_has_role(current_user, wanted, 'member') then
+    -- From version 16 on, who makes a role may administer it but not yet act as it.
+    if not pg_has_role(current_user, wanted, case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end) then
       execute format('grant %I to %I', wanted, current_user);
     end if;
   end loop;

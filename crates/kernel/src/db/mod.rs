@@ -12,12 +12,14 @@ pub use scope::scope;
 pub use system_tx::SystemTx;
 pub use tenant_tx::TenantTx;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Postgres, SqlSafeStr, SqlStr, Transaction};
 
-use crate::error::{Error, Result, UNAVAILABLE};
+use crate::error::Result;
 
 /// Role of tenant-scoped requests: tenant tables only, under row-level security.
 pub const APP_ROLE: &str = "ally_app";
@@ -102,17 +104,14 @@ pub struct RolePasswords {
     pub system: String,
 }
 
-/// Begins a transaction in a task of its own, so that a dropped request cannot leave a connection
-/// between BEGIN and its bookkeeping: the pool would hand on an open transaction. A dropped
-/// receiver drops a complete `Transaction`, which rolls back.
+/// Begins a transaction, to the end even when the request is dropped meanwhile: sqlx would else
+/// hand on a connection between BEGIN and its bookkeeping, inside an open transaction.
 ///
 /// Connections that died while idle show here, at BEGIN, before anything was done: they are
 /// discarded and the next one is tried, at most as many times as the pool has connections.
 async fn begin(pool: &PgPool, statement: SqlStr) -> Result<Transaction<'static, Postgres>> {
     let pool = pool.clone();
-    #[expect(clippy::disallowed_methods, reason = "awaited here; must outlive a dropped request")]
-    // Boxed: the future holds all of connecting, some 100 KB, which spawning would copy ten times.
-    let begun = tokio::spawn(Box::pin(async move {
+    let begun = async move {
         let mut stale = pool.options().get_max_connections();
         loop {
             match pool.begin_with(statement.clone()).await {
@@ -120,10 +119,31 @@ async fn begin(pool: &PgPool, statement: SqlStr) -> Result<Transaction<'static, 
                 result => return result,
             }
         }
-    }));
-    match begun.await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Error::new(&UNAVAILABLE)),
+    };
+    Ok(ToTheEnd(Some(Box::pin(begun))).await?)
+}
+
+/// A future that is finished in a task of its own when it is dropped before its end. Its result is
+/// dropped there: a complete transaction, which rolls back.
+struct ToTheEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        let output = std::task::ready!(future.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+    #[expect(clippy::disallowed_methods, reason = "milliseconds, and nothing to wait for at the end of the process")]
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(future);
+        }
     }
 }
 

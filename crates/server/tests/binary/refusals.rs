@@ -64,7 +64,7 @@ fn production_refuses_what_is_unsafe() {
 
 #[test]
 fn only_one_signature_is_known() {
-    for algorithm in ["none", "RS256", "HS512", "hs256", ""] {
+    for algorithm in ["none", "RS256", "HS512", "hs256"] {
         assert_names(
             &refused(&["dev"], &[("ALGORITHM", algorithm)]),
             &["ALGORITHM", "HS256"],
