@@ -5,7 +5,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use kernel::caller::Caller;
-use kernel::error::{COMPANY_HEADER_INVALID, COMPANY_HEADER_MISSING, COMPANY_MISMATCH, Error, Result, UNAUTHENTICATED};
+use kernel::error::{
+    COMPANY_HEADER_INVALID, COMPANY_HEADER_MISSING, COMPANY_MISMATCH, Error, Result, UNAUTHENTICATED,
+};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -53,13 +55,23 @@ const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
 
 /// The access of a route; HEAD is GET.
 pub fn access_of(method: &Method, path: &str) -> Access {
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    EXEMPT.iter().find(|(m, p, _)| m == method && *p == path).map_or(Access::Business, |(.., access)| *access)
+    let method = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    EXEMPT
+        .iter()
+        .find(|(m, p, _)| m == method && *p == path)
+        .map_or(Access::Business, |(.., access)| *access)
 }
 
 /// Route layer: resolves the caller as the route's access demands, before any handler or body.
 pub async fn authenticate(State(identity): State<Identity>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
     let access = access_of(request.method(), path);
     match resolve(&identity, access, &mut request).await {
         Ok(None) => next.run(request).await,
@@ -86,7 +98,9 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
     };
     let Some(tenant) = tenant else {
         Span::current().record("user.id", tracing::field::display(claims.sub));
-        request.extensions_mut().insert(callers.user(claims.sub, claims.sid).await?);
+        request
+            .extensions_mut()
+            .insert(callers.user(claims.sub, claims.sid).await?);
         return Ok(None);
     };
     let caller: Caller = callers.member(claims.sub, claims.sid, tenant).await?;
@@ -115,7 +129,13 @@ fn company(headers: &HeaderMap, claims: &Claims) -> Result<Option<Uuid>> {
     let mut values = headers.get_all(COMPANY_HEADER).iter();
     let named = match (values.next(), values.next()) {
         (None, _) => None,
-        (Some(value), None) => Some(value.to_str().ok().and_then(canonical_uuid).ok_or(&COMPANY_HEADER_INVALID)?),
+        (Some(value), None) => Some(
+            value
+                .to_str()
+                .ok()
+                .and_then(canonical_uuid)
+                .ok_or(&COMPANY_HEADER_INVALID)?,
+        ),
         // Which one a proxy, a cache or we would choose may differ: refuse.
         (Some(_), Some(_)) => return Err(Error::new(&COMPANY_HEADER_INVALID)),
     };

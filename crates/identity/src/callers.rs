@@ -47,7 +47,10 @@ impl Callers {
     pub fn new(db: Db) -> Callers {
         Callers {
             db,
-            entries: Cache::builder().max_capacity(CAPACITY).time_to_live(MAX_AGE).build(),
+            entries: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(MAX_AGE)
+                .build(),
             generation: AtomicU64::new(1),
             changes: Cache::builder().time_to_live(MAX_AGE * 4).build(),
             epoch: AtomicU64::new(0),
@@ -74,8 +77,17 @@ impl Callers {
     /// company, a suspended one and one that he does not belong to.
     pub async fn member(&self, user: Uuid, session: Uuid, tenant: Uuid) -> Result<Caller> {
         let entry = self.entry(user, session, Some(tenant)).await?;
-        let (role, grants) = entry.role.as_deref().map(roles::grants).ok_or_else(|| Error::new(&NOT_A_MEMBER))?;
-        Ok(Caller { user: entry.user, tenant_id: tenant, role, grants })
+        let (role, grants) = entry
+            .role
+            .as_deref()
+            .map(roles::grants)
+            .ok_or_else(|| Error::new(&NOT_A_MEMBER))?;
+        Ok(Caller {
+            user: entry.user,
+            tenant_id: tenant,
+            role,
+            grants,
+        })
     }
 
     /// Voids what is cached of a user or company; called when a change is heard, and by the process
@@ -99,7 +111,10 @@ impl Callers {
                 }
                 self.entries.invalidate(&key).await;
             }
-            let loaded = self.entries.try_get_with(key, self.load(user, session, tenant)).await;
+            let loaded = self
+                .entries
+                .try_get_with(key, self.load(user, session, tenant))
+                .await;
             // Failures are not cached; the error is shared between those who waited together.
             let entry = loaded.map_err(|e| Arc::try_unwrap(e).unwrap_or_else(|e| Error::same_as(&e)))?;
             if self.is_current(&entry, tenant).await {
@@ -121,7 +136,10 @@ impl Callers {
         self.load_entry(user, session, tenant).await.map(Arc::new)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "identity resolves callers from global tables")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "identity resolves callers from global tables"
+    )]
     async fn load_entry(&self, user: Uuid, session: Uuid, tenant: Option<Uuid>) -> Result<Entry> {
         let loaded_at = self.generation.load(SeqCst);
         let mut tx = self.db.system().await?;
@@ -143,7 +161,14 @@ impl Callers {
         if tenant.is_some() && row.role.is_none() {
             return Err(Error::new(&NOT_A_MEMBER));
         }
-        Ok(Entry { user: UserCaller { user_id: user, session_id: session }, role: row.role, loaded_at })
+        Ok(Entry {
+            user: UserCaller {
+                user_id: user,
+                session_id: session,
+            },
+            role: row.role,
+            loaded_at,
+        })
     }
 }
 
@@ -161,7 +186,8 @@ pub fn listen(app: &App, identity: Identity) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    app.tasks.spawn(async move { stop.run_until_cancelled_owned(hear).await });
+    app.tasks
+        .spawn(async move { stop.run_until_cancelled_owned(hear).await });
 }
 
 async fn hear(db: &Db, callers: &Callers) -> sqlx::Result<()> {

@@ -21,14 +21,22 @@ permissions! {
 }
 
 const fn invalid(name: &'static str, pointer: &'static str) -> Constraint {
-    Constraint { name, code: &VALIDATION_FAILED, pointer: Some(pointer) }
+    Constraint {
+        name,
+        code: &VALIDATION_FAILED,
+        pointer: Some(pointer),
+    }
 }
 
 const CONSTRAINTS: &[Constraint] = &[
     invalid("companies_name_length", "/name"),
     invalid("companies_trade_name_length", "/trade_name"),
     invalid("companies_nit_format", "/nit"),
-    Constraint { name: "companies_nit_check_digit", code: &NIT_CHECK_DIGIT_WRONG, pointer: Some("/nit") },
+    Constraint {
+        name: "companies_nit_check_digit",
+        code: &NIT_CHECK_DIGIT_WRONG,
+        pointer: Some("/nit"),
+    },
     invalid("companies_address_length", "/address"),
     invalid("companies_phone_format", "/phone_number"),
     invalid("companies_description_length", "/description"),
@@ -94,7 +102,12 @@ impl Versioned for Company {
 #[serde(deny_unknown_fields)]
 struct NewCompany {
     #[garde(length(chars, min = 1, max = 150), custom(plain_text))]
-    #[schema(min_length = 1, max_length = 150, pattern = r"\S", example = "Supermercado La Esquina S.A.S.")]
+    #[schema(
+        min_length = 1,
+        max_length = 150,
+        pattern = r"\S",
+        example = "Supermercado La Esquina S.A.S."
+    )]
     name: String,
     /// With or without dots; a check digit after a dash is verified, without one it is computed.
     #[garde(custom(|v: &String, c: &()| contact::nit_form(v, c)))]
@@ -199,9 +212,13 @@ async fn create(
     )
     .fetch_one(&mut *tx)
     .await?;
-    sqlx::query!("insert into memberships (tenant_id, user_id, role) values ($1, $2, 'owner')", company.id, user.user_id)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "insert into memberships (tenant_id, user_id, role) values ($1, $2, 'owner')",
+        company.id,
+        user.user_id
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     identity.0.callers.changed(user.user_id).await;
     Ok(Created(company))
@@ -243,7 +260,11 @@ struct Mine {}
 /// List my companies by name.
 #[utoipa::path(get, path = "/company/my_companies", tag = "company", operation_id = "list_my_companies",
     security(("bearer" = [])), params(PageParams), responses((status = 200, body = Page<MyCompany>)))]
-async fn mine(State(app): State<App>, Extension(user): Extension<UserCaller>, list: List<Mine>) -> Result<Page<MyCompany>> {
+async fn mine(
+    State(app): State<App>,
+    Extension(user): Extension<UserCaller>,
+    list: List<Mine>,
+) -> Result<Page<MyCompany>> {
     #[expect(clippy::disallowed_methods, reason = "companies of a user are global")]
     let mut tx = app.db.system().await?;
     list.fetch(&mut tx, Sort::ascending("name"), |query, _| {
@@ -270,9 +291,15 @@ async fn find(mut tx: TenantTx<CompanyRead>) -> Result<Tagged<Company>> {
 /// Change the selected company's profile.
 #[utoipa::path(patch, path = "/company/me", tag = "company", operation_id = "update_company",
     security(("bearer" = ["company.write"])), request_body = CompanyPatch, responses((status = 200, body = Company)))]
-async fn update(mut tx: TenantTx<CompanyWrite>, if_match: IfMatch, Valid(patch): Valid<CompanyPatch>) -> Result<Tagged<Company>> {
+async fn update(
+    mut tx: TenantTx<CompanyWrite>,
+    if_match: IfMatch,
+    Valid(patch): Valid<CompanyPatch>,
+) -> Result<Tagged<Company>> {
     let nit = patch.nit.value().map(|nit| parsed_nit(nit)).transpose()?;
-    let version = sqlx::query_scalar!("select version from companies for update").fetch_one(&mut *tx).await?;
+    let version = sqlx::query_scalar!("select version from companies for update")
+        .fetch_one(&mut *tx)
+        .await?;
     if_match.check(version)?;
     let company = sqlx::query_as!(
         Company,

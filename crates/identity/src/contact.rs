@@ -10,7 +10,10 @@ pub fn email(value: &str, _: &()) -> garde::Result {
     let plausible = || {
         let (local, domain) = value.rsplit_once('@')?;
         let label = |l: &str| {
-            !l.is_empty() && l.len() <= 63 && !l.starts_with('-') && !l.ends_with('-')
+            !l.is_empty()
+                && l.len() <= 63
+                && !l.starts_with('-')
+                && !l.ends_with('-')
                 && l.chars().all(|c| c.is_alphanumeric() || c == '-')
         };
         let ok = value.len() <= 254
@@ -19,7 +22,9 @@ pub fn email(value: &str, _: &()) -> garde::Result {
             && !local.contains("..")
             && !local.starts_with('.')
             && !local.ends_with('.')
-            && local.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
+            && local
+                .chars()
+                .all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
             && domain.contains('.')
             && domain.split('.').all(label);
         ok.then_some(())
@@ -30,7 +35,10 @@ pub fn email(value: &str, _: &()) -> garde::Result {
 /// A telephone number in E.164. Spaces, dashes, dots and parentheses are dropped; without `+` it is
 /// a Colombian number: ten digits, mobile (3…) or land line (60…).
 pub fn phone_number(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
+    let digits: String = text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'))
+        .collect();
     let (international, digits) = match digits.strip_prefix('+') {
         Some(rest) => (true, rest),
         None => (false, digits.as_str()),
@@ -43,7 +51,10 @@ pub fn phone_number(text: &str) -> Option<String> {
         let colombian = digits.strip_prefix("57").is_none_or(national);
         (plausible && colombian).then(|| format!("+{digits}"))
     } else {
-        let digits = digits.strip_prefix("57").filter(|d| national(d)).unwrap_or(digits);
+        let digits = digits
+            .strip_prefix("57")
+            .filter(|d| national(d))
+            .unwrap_or(digits);
         national(digits).then(|| format!("+57{digits}"))
     }
 }
@@ -75,7 +86,10 @@ pub fn nit_check_digit(digits: &str) -> Option<u32> {
 /// A NIT taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Nit {
-    Valid { digits: String, check_digit: String },
+    Valid {
+        digits: String,
+        check_digit: String,
+    },
     /// Well formed, but the given check digit is another one.
     WrongCheckDigit,
 }
@@ -87,14 +101,19 @@ pub fn nit(text: &str) -> Option<Nit> {
         Some((digits, given)) => (digits, Some(given)),
         None => (text.as_str(), None),
     };
-    let well_formed = (6..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let well_formed = (6..=15).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0');
     if !well_formed || given.is_some_and(|g| g.len() != 1 || !g.bytes().all(|b| b.is_ascii_digit())) {
         return None;
     }
     let check_digit = nit_check_digit(digits)?.to_string();
     Some(match given {
         Some(given) if given != check_digit => Nit::WrongCheckDigit,
-        _ => Nit::Valid { digits: digits.to_owned(), check_digit },
+        _ => Nit::Valid {
+            digits: digits.to_owned(),
+            check_digit,
+        },
     })
 }
 
@@ -110,8 +129,12 @@ pub fn nit_form(value: &str, _: &()) -> garde::Result {
 /// The name of an IANA time zone, given in any case: `UTC` or one of the form area/location. The rest
 /// of a system's files are not places (`localtime`, `Factory`) or old names of some (`Japan`).
 pub fn time_zone_name(text: &str) -> Option<String> {
-    let zone = jiff::tz::TimeZone::get(text).ok().filter(|zone| !zone.is_unknown())?;
-    zone.iana_name().filter(|name| *name == "UTC" || name.contains('/')).map(ToOwned::to_owned)
+    let zone = jiff::tz::TimeZone::get(text)
+        .ok()
+        .filter(|zone| !zone.is_unknown())?;
+    zone.iana_name()
+        .filter(|name| *name == "UTC" || name.contains('/'))
+        .map(ToOwned::to_owned)
 }
 
 /// A garde rule for [`time_zone_name`].
@@ -129,12 +152,27 @@ mod tests {
 
     #[test]
     fn check_digits_of_published_nits() {
-        for (digits, expected) in [("900123456", 8), ("830063999", 3), ("901886184", 7), ("899999068", 1), ("860002964", 4)] {
+        for (digits, expected) in [
+            ("900123456", 8),
+            ("830063999", 3),
+            ("901886184", 7),
+            ("899999068", 1),
+            ("860002964", 4),
+        ] {
             assert_eq!(nit_check_digit(digits), Some(expected), "{digits}");
         }
         assert_eq!(nit("900.123.456-8"), nit("900123456"));
         assert_eq!(nit("900123456-1"), Some(Nit::WrongCheckDigit));
-        for bad in ["", "12345", "0123456789", "90012345a", "900123456-", "900123456-88", "1234567890123456", "٩٠٠١٢٣٤٥٦"] {
+        for bad in [
+            "",
+            "12345",
+            "0123456789",
+            "90012345a",
+            "900123456-",
+            "900123456-88",
+            "1234567890123456",
+            "٩٠٠١٢٣٤٥٦",
+        ] {
             assert_eq!(nit(bad), None, "{bad}");
         }
     }
@@ -150,15 +188,39 @@ mod tests {
         ] {
             assert_eq!(phone_number(text).as_deref(), Some(expected), "{text}");
         }
-        for bad in ["", "+", "12345", "2345678", "+57123", "+0123456789", "30012345678", "abc", "+1234567890123456"] {
+        for bad in [
+            "",
+            "+",
+            "12345",
+            "2345678",
+            "+57123",
+            "+0123456789",
+            "30012345678",
+            "abc",
+            "+1234567890123456",
+        ] {
             assert_eq!(phone_number(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn time_zones_are_known_by_name() {
-        assert_eq!(time_zone_name("america/BOGOTA").as_deref(), Some("America/Bogota"));
-        for bad in ["", "America/Macondo", "Etc/Unknown", "-05:00", "COT5", "../UTC", "/etc/localtime", "localtime", "Factory", "posix/UTC"] {
+        assert_eq!(
+            time_zone_name("america/BOGOTA").as_deref(),
+            Some("America/Bogota")
+        );
+        for bad in [
+            "",
+            "America/Macondo",
+            "Etc/Unknown",
+            "-05:00",
+            "COT5",
+            "../UTC",
+            "/etc/localtime",
+            "localtime",
+            "Factory",
+            "posix/UTC",
+        ] {
             assert_eq!(time_zone_name(bad), None, "{bad}");
         }
     }
@@ -168,7 +230,19 @@ mod tests {
         for good in ["user@example.com", "a.b+c@sub.example.co", "josé@correo.com.co"] {
             assert!(email(good, &()).is_ok(), "{good}");
         }
-        for bad in ["", "a", "a@", "@b.co", "a@b", "a@b..co", "a b@c.co", "a@-b.co", "a@b.co\n", ".a@b.co", "a..b@c.co"] {
+        for bad in [
+            "",
+            "a",
+            "a@",
+            "@b.co",
+            "a@b",
+            "a@b..co",
+            "a b@c.co",
+            "a@-b.co",
+            "a@b.co\n",
+            ".a@b.co",
+            "a..b@c.co",
+        ] {
             assert!(email(bad, &()).is_err(), "{bad:?}");
         }
     }

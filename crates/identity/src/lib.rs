@@ -30,13 +30,31 @@ use kernel::module::Module;
 use callers::Callers;
 use tokens::Tokens;
 
-pub(crate) const EMAIL_OR_PASSWORD_WRONG: Code = Code::new(401, "invalid-credentials", "E-mail or password is wrong");
-pub(crate) const EMAIL_NOT_VERIFIED: Code = Code::new(403, "email-not-verified", "The e-mail address is not verified yet");
+pub(crate) const EMAIL_OR_PASSWORD_WRONG: Code =
+    Code::new(401, "invalid-credentials", "E-mail or password is wrong");
+pub(crate) const EMAIL_NOT_VERIFIED: Code = Code::new(
+    403,
+    "email-not-verified",
+    "The e-mail address is not verified yet",
+);
 pub(crate) const USER_INACTIVE: Code = Code::new(403, "user-inactive", "The user is disabled");
-pub(crate) const REFRESH_TOKEN_INVALID: Code = Code::new(401, "refresh-token-invalid", "The refresh token is unknown or expired");
-pub(crate) const REFRESH_TOKEN_REUSED: Code = Code::new(401, "refresh-token-reused", "The refresh token was used before; the session is ended");
-pub(crate) const EMAIL_TOKEN_INVALID: Code = Code::new(422, "email-token-invalid", "The token is unknown, used or expired");
-pub(crate) const NIT_CHECK_DIGIT_WRONG: Code = Code::new(422, "nit-check-digit-wrong", "The NIT's check digit does not fit");
+pub(crate) const REFRESH_TOKEN_INVALID: Code = Code::new(
+    401,
+    "refresh-token-invalid",
+    "The refresh token is unknown or expired",
+);
+pub(crate) const REFRESH_TOKEN_REUSED: Code = Code::new(
+    401,
+    "refresh-token-reused",
+    "The refresh token was used before; the session is ended",
+);
+pub(crate) const EMAIL_TOKEN_INVALID: Code = Code::new(
+    422,
+    "email-token-invalid",
+    "The token is unknown, used or expired",
+);
+pub(crate) const NIT_CHECK_DIGIT_WRONG: Code =
+    Code::new(422, "nit-check-digit-wrong", "The NIT's check digit does not fit");
 
 /// What identity keeps per process: key material, hashing slots, the cache of callers.
 #[derive(Clone)]
@@ -68,5 +86,10 @@ impl Identity {
 
 /// The modules of this crate.
 pub fn modules() -> Vec<Module> {
-    vec![registration::module(), sessions::module(), me::module(), companies::module()]
+    vec![
+        registration::module(),
+        sessions::module(),
+        me::module(),
+        companies::module(),
+    ]
 }

@@ -53,7 +53,11 @@ impl User {
             is_active: row.is_active,
             email_verified: row.email_verified,
             first_login: row.first_login,
-            profile: Profile { first_name: row.first_name, last_name: row.last_name, phone_number: row.phone_number },
+            profile: Profile {
+                first_name: row.first_name,
+                last_name: row.last_name,
+                phone_number: row.phone_number,
+            },
             created_at: row.created_at,
         })
     }
@@ -99,7 +103,9 @@ async fn context(
         user_id: user.user_id,
         tenant_id: caller.as_ref().map(|c| c.tenant_id),
         user_role: caller.as_ref().map(|c| c.role),
-        permissions: caller.map(|c| c.grants.iter().copied().collect()).unwrap_or_default(),
+        permissions: caller
+            .map(|c| c.grants.iter().copied().collect())
+            .unwrap_or_default(),
         companies,
     }))
 }

@@ -42,8 +42,13 @@ impl Passwords {
     /// # Errors
     /// `busy` when too many are waiting.
     pub async fn hash(&self, password: String) -> Result<String> {
-        let hash = self.off_thread(move || hasher()?.hash_password(password.as_bytes()).map(|hash| hash.to_string()));
-        hash.await?.map_err(|e| anyhow::anyhow!("hashing failed: {e}").into())
+        let hash = self.off_thread(move || {
+            hasher()?
+                .hash_password(password.as_bytes())
+                .map(|hash| hash.to_string())
+        });
+        hash.await?
+            .map_err(|e| anyhow::anyhow!("hashing failed: {e}").into())
     }
 
     /// Whether the password fits the hash; `None` is an unknown account and takes as long.
@@ -72,12 +77,17 @@ impl Passwords {
 }
 
 fn hasher() -> Result<Argon2<'static>, argon2::password_hash::Error> {
-    let params = Params::new(MEMORY_KIB, 1, 1, None).map_err(|_| argon2::password_hash::Error::ParamsInvalid)?;
+    let params =
+        Params::new(MEMORY_KIB, 1, 1, None).map_err(|_| argon2::password_hash::Error::ParamsInvalid)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 fn verify(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -90,23 +100,42 @@ mod tests {
         let passwords = Passwords::new(Some(1));
         let hash = passwords.hash("correct horse".to_owned()).await.expect("hash");
         assert!(hash.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"));
-        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.expect("verify"));
-        assert!(!passwords.verify("wrong".to_owned(), Some(hash.clone())).await.expect("verify"));
-        assert!(PasswordHash::new(&passwords.nobody).is_ok(), "the stand-in parses, so it is really computed");
+        assert!(
+            passwords
+                .verify("correct horse".to_owned(), Some(hash.clone()))
+                .await
+                .expect("verify")
+        );
+        assert!(
+            !passwords
+                .verify("wrong".to_owned(), Some(hash.clone()))
+                .await
+                .expect("verify")
+        );
+        assert!(
+            PasswordHash::new(&passwords.nobody).is_ok(),
+            "the stand-in parses, so it is really computed"
+        );
 
         let mut medians = Vec::new();
         for hash in [Some(hash), None] {
             let mut times = Vec::new();
             for _ in 0..9 {
                 let started = Instant::now();
-                passwords.verify("wrong".to_owned(), hash.clone()).await.expect("verify");
+                passwords
+                    .verify("wrong".to_owned(), hash.clone())
+                    .await
+                    .expect("verify");
                 times.push(started.elapsed());
             }
             times.sort();
             medians.push(times[4].as_micros());
         }
         let (known, unknown) = (medians[0], medians[1]);
-        assert!(known * 10 > unknown * 7 && unknown * 10 > known * 7, "{known} {unknown}");
+        assert!(
+            known * 10 > unknown * 7 && unknown * 10 > known * 7,
+            "{known} {unknown}"
+        );
     }
 
     #[tokio::test]
@@ -114,7 +143,11 @@ mod tests {
         let passwords = Passwords::new(Some(1));
         let many = (0..QUEUE + 20).map(|_| passwords.verify("x".to_owned(), None));
         let results = futures::future::join_all(many).await;
-        assert!(results.iter().any(|r| r.as_ref().is_err_and(|e| e.code() == "busy")));
+        assert!(
+            results
+                .iter()
+                .any(|r| r.as_ref().is_err_and(|e| e.code() == "busy"))
+        );
         assert!(results.iter().filter(|r| r.is_ok()).count() > 10);
     }
 }

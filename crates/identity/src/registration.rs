@@ -26,7 +26,11 @@ pub fn module() -> Module {
         .routes(routes!(register))
         .routes(routes!(verify_email))
         .problems(&[&EMAIL_TOKEN_INVALID])
-        .constraints(&[Constraint { name: "users_email_length", code: &VALIDATION_FAILED, pointer: Some("/email") }])
+        .constraints(&[Constraint {
+            name: "users_email_length",
+            code: &VALIDATION_FAILED,
+            pointer: Some("/email"),
+        }])
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -81,7 +85,11 @@ async fn register(
     let at_once = app.config.activates_users_at_once();
     let now = app.clock.now();
     let user = kernel::ids::new_id();
-    let phone = new.profile.phone_number.as_deref().and_then(contact::phone_number);
+    let phone = new
+        .profile
+        .phone_number
+        .as_deref()
+        .and_then(contact::phone_number);
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
     let created = sqlx::query!(
@@ -103,8 +111,19 @@ async fn register(
         issue_email_token(&mut tx, user, now).await?;
     }
     tx.commit().await?;
-    let message = if at_once { "The account is ready: sign in" } else { "Check your e-mail to verify the address" };
-    Ok((StatusCode::CREATED, json(Registered { message, email: new.email, verification_required: !at_once })))
+    let message = if at_once {
+        "The account is ready: sign in"
+    } else {
+        "Check your e-mail to verify the address"
+    };
+    Ok((
+        StatusCode::CREATED,
+        json(Registered {
+            message,
+            email: new.email,
+            verification_required: !at_once,
+        }),
+    ))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -133,9 +152,13 @@ async fn verify_email(State(app): State<App>, Valid(body): Valid<EmailToken>) ->
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(&EMAIL_TOKEN_INVALID)?;
-    sqlx::query!("update users set email_verified_at = coalesce(email_verified_at, $2) where id = $1", user, now as _)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "update users set email_verified_at = coalesce(email_verified_at, $2) where id = $1",
+        user,
+        now as _
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(NoContent)
 }
@@ -143,9 +166,13 @@ async fn verify_email(State(app): State<App>, Valid(body): Valid<EmailToken>) ->
 /// Makes the user's one live verification token; an earlier one stops working.
 async fn issue_email_token(tx: &mut SystemTx, user: Uuid, now: jiff::Timestamp) -> Result<String> {
     let token = tokens::opaque();
-    sqlx::query!("update email_tokens set used_at = $2 where user_id = $1 and used_at is null", user, Timestamp(now) as _)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "update email_tokens set used_at = $2 where user_id = $1 and used_at is null",
+        user,
+        Timestamp(now) as _
+    )
+    .execute(&mut **tx)
+    .await?;
     sqlx::query!(
         "insert into email_tokens (token_hash, user_id, purpose, expires_at) values ($1, $2, 'verify-email', $3)",
         tokens::hash(&token),
@@ -165,7 +192,9 @@ async fn issue_email_token(tx: &mut SystemTx, user: Uuid, now: jiff::Timestamp) 
 pub async fn verification_token(app: &App, email: &str) -> Result<Option<String>> {
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
-    let user = sqlx::query_scalar!("select id from users where lower(email) = lower($1)", email).fetch_optional(&mut *tx).await?;
+    let user = sqlx::query_scalar!("select id from users where lower(email) = lower($1)", email)
+        .fetch_optional(&mut *tx)
+        .await?;
     let Some(user) = user else { return Ok(None) };
     let token = issue_email_token(&mut tx, user, app.clock.now()).await?;
     tx.commit().await?;

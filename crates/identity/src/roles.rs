@@ -4,7 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 /// Roles of a membership, as the database has them.
-pub const ROLES: [&str; 7] = ["owner", "admin", "accountant", "supervisor", "seller", "cashier", "viewer"];
+pub const ROLES: [&str; 7] = [
+    "owner",
+    "admin",
+    "accountant",
+    "supervisor",
+    "seller",
+    "cashier",
+    "viewer",
+];
 
 const ALL: &[&str] = &ROLES;
 const MANAGERS: &[&str] = &["owner", "admin"];
@@ -23,7 +31,9 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// Whether a role holds a permission.
 pub fn may(role: &str, permission: &str) -> bool {
-    TABLE.iter().any(|(name, roles)| *name == permission && roles.contains(&role))
+    TABLE
+        .iter()
+        .any(|(name, roles)| *name == permission && roles.contains(&role))
 }
 
 /// A role and its permissions. One that is not known, as a later release may have given it, is
@@ -31,8 +41,18 @@ pub fn may(role: &str, permission: &str) -> bool {
 pub fn grants(role: &str) -> (&'static str, Arc<BTreeSet<&'static str>>) {
     type Grants = Arc<BTreeSet<&'static str>>;
     static BY_ROLE: LazyLock<Vec<(&'static str, Grants)>> = LazyLock::new(|| {
-        let of = |role: &str| TABLE.iter().filter(|(_, roles)| roles.contains(&role)).map(|(name, _)| *name).collect();
+        let of = |role: &str| {
+            TABLE
+                .iter()
+                .filter(|(_, roles)| roles.contains(&role))
+                .map(|(name, _)| *name)
+                .collect()
+        };
         ROLES.iter().map(|role| (*role, Arc::new(of(role)))).collect()
     });
-    BY_ROLE.iter().find(|(name, _)| *name == role).cloned().unwrap_or_else(|| ("unknown", Arc::default()))
+    BY_ROLE
+        .iter()
+        .find(|(name, _)| *name == role)
+        .cloned()
+        .unwrap_or_else(|| ("unknown", Arc::default()))
 }

@@ -20,7 +20,10 @@ use uuid::Uuid;
 
 use crate::me::User;
 use crate::memberships::{self, Membership};
-use crate::{EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, USER_INACTIVE, tokens};
+use crate::{
+    EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED,
+    USER_INACTIVE, tokens,
+};
 
 /// A client whose answer was lost may ask again this long and gets the same successor.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -75,7 +78,8 @@ async fn login(
     Extension(identity): Extension<Identity>,
     form: Result<Form<Credentials>, axum::extract::rejection::FormRejection>,
 ) -> Result<impl IntoResponse> {
-    let Form(credentials) = form.map_err(|_| Error::new(&MALFORMED_REQUEST).detail("send username and password as a form"))?;
+    let Form(credentials) =
+        form.map_err(|_| Error::new(&MALFORMED_REQUEST).detail("send username and password as a form"))?;
     // No transaction is open while the password is hashed.
     let found = credential(&app, &credentials.username).await?;
     let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
@@ -103,7 +107,13 @@ async fn login(
     .execute(&mut *tx)
     .await?;
     add_refresh_token(&mut tx, session, &token).await?;
-    sqlx::query!("update users set last_login_at = $2 where id = $1", user.id, Timestamp(now) as _).execute(&mut *tx).await?;
+    sqlx::query!(
+        "update users set last_login_at = $2 where id = $1",
+        user.id,
+        Timestamp(now) as _
+    )
+    .execute(&mut *tx)
+    .await?;
     let companies = memberships::of_user(&mut tx, user.id).await?;
     tx.commit().await?;
     signed_in(&identity, user, session, token, companies)
@@ -115,7 +125,12 @@ async fn credential(app: &App, email: &str) -> Result<Option<(User, String)>> {
     }
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
-    let id = sqlx::query!("select id, password_hash from users where lower(email) = lower($1)", email).fetch_optional(&mut *tx).await?;
+    let id = sqlx::query!(
+        "select id, password_hash from users where lower(email) = lower($1)",
+        email
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
     match id {
         Some(row) => Ok(Some((User::find(&mut tx, row.id).await?, row.password_hash))),
         None => Ok(None),
@@ -129,16 +144,33 @@ fn expiry(app: &App, signed_in: jiff::Timestamp, now: jiff::Timestamp) -> jiff::
 }
 
 async fn add_refresh_token(tx: &mut SystemTx, session: Uuid, token: &str) -> Result<()> {
-    sqlx::query!("insert into refresh_tokens (token_hash, session_id) values ($1, $2)", tokens::hash(token), session)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "insert into refresh_tokens (token_hash, session_id) values ($1, $2)",
+        tokens::hash(token),
+        session
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
-fn signed_in(identity: &Identity, user: User, session: Uuid, refresh_token: String, companies: Vec<Membership>) -> Result<Response> {
+fn signed_in(
+    identity: &Identity,
+    user: User,
+    session: Uuid,
+    refresh_token: String,
+    companies: Vec<Membership>,
+) -> Result<Response> {
     let tokens = &identity.0.tokens;
     let access_token = tokens.sign(user.id, session, None)?;
-    let body = SignedIn { access_token, token_type: "bearer", expires_in: tokens.lifetime(), refresh_token, user, companies };
+    let body = SignedIn {
+        access_token,
+        token_type: "bearer",
+        expires_in: tokens.lifetime(),
+        refresh_token,
+        user,
+        companies,
+    };
     Ok(json(body).into_response())
 }
 
@@ -177,23 +209,40 @@ async fn refresh(
     .await?
     .ok_or(&REFRESH_TOKEN_INVALID)?;
     // Read again now that the lock is held: another use may have just finished.
-    let used_at = sqlx::query_scalar!("select used_at from refresh_tokens where token_hash = $1", tokens::hash(&body.refresh_token))
-        .fetch_one(&mut *tx)
-        .await?;
+    let used_at = sqlx::query_scalar!(
+        "select used_at from refresh_tokens where token_hash = $1",
+        tokens::hash(&body.refresh_token)
+    )
+    .fetch_one(&mut *tx)
+    .await?;
     match used_at {
         None => {
-            sqlx::query!("update refresh_tokens set used_at = $2 where token_hash = $1", tokens::hash(&body.refresh_token), Timestamp(now) as _)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query!(
+                "update refresh_tokens set used_at = $2 where token_hash = $1",
+                tokens::hash(&body.refresh_token),
+                Timestamp(now) as _
+            )
+            .execute(&mut *tx)
+            .await?;
             add_refresh_token(&mut tx, used.id, &successor).await?;
             let expires_at = expiry(&app, used.created_at.0, now);
-            sqlx::query!("update sessions set expires_at = $2 where id = $1", used.id, Timestamp(expires_at) as _)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query!(
+                "update sessions set expires_at = $2 where id = $1",
+                used.id,
+                Timestamp(expires_at) as _
+            )
+            .execute(&mut *tx)
+            .await?;
         }
         Some(at) if now < at.0 + GRACE && is_live(&mut tx, &successor).await? => {}
         Some(_) => {
-            sqlx::query!("update sessions set revoked_at = $2 where id = $1", used.id, Timestamp(now) as _).execute(&mut *tx).await?;
+            sqlx::query!(
+                "update sessions set revoked_at = $2 where id = $1",
+                used.id,
+                Timestamp(now) as _
+            )
+            .execute(&mut *tx)
+            .await?;
             tx.commit().await?;
             identity.0.callers.changed(used.user_id).await;
             tracing::warn!(user.id = %used.user_id, session.id = %used.id, "refresh token reused; session ended");
@@ -268,12 +317,24 @@ async fn select_company(
     Extension(user): Extension<UserCaller>,
     Valid(selection): Valid<Selection>,
 ) -> Result<impl IntoResponse> {
-    let caller = identity.0.callers.member(user.user_id, user.session_id, selection.company_id).await?;
+    let caller = identity
+        .0
+        .callers
+        .member(user.user_id, user.session_id, selection.company_id)
+        .await?;
     #[expect(clippy::disallowed_methods, reason = "companies of a user are global")]
     let mut tx = app.db.system().await?;
-    let company_name = sqlx::query_scalar!("select name from companies where tenant_id = $1", caller.tenant_id).fetch_one(&mut *tx).await?;
+    let company_name = sqlx::query_scalar!(
+        "select name from companies where tenant_id = $1",
+        caller.tenant_id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
     Ok(json(Selected {
-        access_token: identity.0.tokens.sign(user.user_id, user.session_id, Some(caller.tenant_id))?,
+        access_token: identity
+            .0
+            .tokens
+            .sign(user.user_id, user.session_id, Some(caller.tenant_id))?,
         token_type: "bearer",
         expires_in: identity.0.tokens.lifetime(),
         tenant_id: caller.tenant_id,

@@ -86,7 +86,11 @@ impl Tokens {
     pub fn sign(&self, user: Uuid, session: Uuid, tenant: Option<Uuid>) -> Result<String> {
         let now = self.clock.unix();
         let claims = Claims {
-            typ: if tenant.is_some() { Kind::Context } else { Kind::Access },
+            typ: if tenant.is_some() {
+                Kind::Context
+            } else {
+                Kind::Access
+            },
             sub: user,
             sid: session,
             tenant_id: tenant,
@@ -106,11 +110,17 @@ impl Tokens {
     /// `unauthenticated` for anything that is not one of our live tokens.
     pub fn verify(&self, token: &str) -> Result<Claims> {
         let denied = || Error::new(&UNAUTHENTICATED);
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation).map_err(|_| denied())?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation)
+            .map_err(|_| denied())?
+            .claims;
         let now = self.clock.unix();
         let live = claims.nbf <= now + LEEWAY && now - LEEWAY < claims.exp;
         let fits_kind = claims.tenant_id.is_some() == (claims.typ == Kind::Context);
-        if live && fits_kind { Ok(claims) } else { Err(denied()) }
+        if live && fits_kind {
+            Ok(claims)
+        } else {
+            Err(denied())
+        }
     }
 
     /// The one successor of a refresh token. Derived, so that a client whose answer was lost gets the

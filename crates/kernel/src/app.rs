@@ -30,7 +30,14 @@ pub struct Shared {
 impl App {
     /// Assembles the state.
     pub fn new(config: Config, db: Db, keys: Keys, clock: Clock) -> App {
-        App(Arc::new(Shared { config, db, keys, clock, tasks: TaskTracker::new(), stopping: CancellationToken::new() }))
+        App(Arc::new(Shared {
+            config,
+            db,
+            keys,
+            clock,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
     }
 }
 

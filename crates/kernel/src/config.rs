@@ -25,7 +25,12 @@ pub struct DatabaseConfig {
     /// Login that migrates; requests use ally_app and ally_system
     #[arg(long, env = "POSTGRES_USER", default_value = "ally_user")]
     pub postgres_user: String,
-    #[arg(long, env = "POSTGRES_PASSWORD", default_value = "ally_pass", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "POSTGRES_PASSWORD",
+        default_value = "ally_pass",
+        hide_env_values = true
+    )]
     pub postgres_password: String,
     #[arg(long, env = "POSTGRES_DB", default_value = "ally_db")]
     pub postgres_db: String,
@@ -96,7 +101,13 @@ pub struct HttpConfig {
 /// Every setting that request code reads.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    #[arg(long, env = "ENVIRONMENT", value_enum, ignore_case = true, default_value = "development")]
+    #[arg(
+        long,
+        env = "ENVIRONMENT",
+        value_enum,
+        ignore_case = true,
+        default_value = "development"
+    )]
     pub environment: Environment,
     /// Verbose logs; refused in production
     #[arg(long, env = "DEBUG", value_parser = parse_bool, default_value = "false", num_args = 0..=1, default_missing_value = "true")]
@@ -135,8 +146,12 @@ impl Config {
         if self.environment == Environment::Production {
             match &self.auth.app_secret_string {
                 None => faults.push("APP_SECRET_STRING is required in production".to_owned()),
-                Some(s) if s == SAMPLE_SECRET => faults.push("APP_SECRET_STRING is the guide's sample: choose your own (openssl rand -hex 32)".to_owned()),
-                Some(s) if s.len() < 32 => faults.push("APP_SECRET_STRING must have at least 32 bytes (openssl rand -hex 32)".to_owned()),
+                Some(s) if s == SAMPLE_SECRET => faults.push(
+                    "APP_SECRET_STRING is the guide's sample: choose your own (openssl rand -hex 32)"
+                        .to_owned(),
+                ),
+                Some(s) if s.len() < 32 => faults
+                    .push("APP_SECRET_STRING must have at least 32 bytes (openssl rand -hex 32)".to_owned()),
                 Some(_) => {}
             }
             if self.debug {

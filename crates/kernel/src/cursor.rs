@@ -34,9 +34,12 @@ pub fn open<T: DeserializeOwned>(key: &Digest32, context: &[u8], cursor: &str) -
         return Err(invalid());
     }
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid())?;
-    let (payload, tag) = bytes.split_at_checked(bytes.len().saturating_sub(MAC_BYTES)).ok_or_else(invalid)?;
+    let (payload, tag) = bytes
+        .split_at_checked(bytes.len().saturating_sub(MAC_BYTES))
+        .ok_or_else(invalid)?;
     let expected = mac(key, &[context, payload]);
-    let differs = tag.len() != MAC_BYTES || tag.iter().zip(&expected).fold(0, |acc, (a, b)| acc | (a ^ b)) != 0;
+    let differs =
+        tag.len() != MAC_BYTES || tag.iter().zip(&expected).fold(0, |acc, (a, b)| acc | (a ^ b)) != 0;
     if differs {
         return Err(invalid());
     }
@@ -51,14 +54,20 @@ mod tests {
     fn only_the_issued_cursor_opens_and_only_in_its_context() {
         let key = [7; 32];
         let cursor = seal(&key, b"tenant a", &("name", 5)).expect("seal");
-        assert_eq!(open::<(String, i64)>(&key, b"tenant a", &cursor).expect("open"), ("name".to_owned(), 5));
+        assert_eq!(
+            open::<(String, i64)>(&key, b"tenant a", &cursor).expect("open"),
+            ("name".to_owned(), 5)
+        );
         assert!(open::<(String, i64)>(&key, b"tenant b", &cursor).is_err());
         assert!(open::<(String, i64)>(&[8; 32], b"tenant a", &cursor).is_err());
         for i in 0..cursor.len() {
             let mut bytes = cursor.clone().into_bytes();
             bytes[i] = if bytes[i] == b'A' { b'B' } else { b'A' };
             let forged = String::from_utf8(bytes).expect("ascii");
-            assert!(open::<(String, i64)>(&key, b"tenant a", &forged).is_err() || forged == cursor, "{i}");
+            assert!(
+                open::<(String, i64)>(&key, b"tenant a", &forged).is_err() || forged == cursor,
+                "{i}"
+            );
         }
         for bad in ["", "A", "####", &"A".repeat(5000)] {
             assert!(open::<(String, i64)>(&key, b"tenant a", bad).is_err());

@@ -83,12 +83,22 @@ pub struct FieldError {
 impl FieldError {
     /// An invalid value in the body.
     pub fn body(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> FieldError {
-        FieldError { pointer: Some(pointer.into()), parameter: None, code: code.to_owned(), detail: detail.into() }
+        FieldError {
+            pointer: Some(pointer.into()),
+            parameter: None,
+            code: code.to_owned(),
+            detail: detail.into(),
+        }
     }
 
     /// An invalid query parameter or header.
     pub fn parameter(name: impl Into<String>, code: &str, detail: impl Into<String>) -> FieldError {
-        FieldError { pointer: None, parameter: Some(name.into()), code: code.to_owned(), detail: detail.into() }
+        FieldError {
+            pointer: None,
+            parameter: Some(name.into()),
+            code: code.to_owned(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -154,7 +164,10 @@ impl Error {
 
     /// Something that should not happen; the cause is logged, the client sees `internal`.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Error {
-        Error { source: Some(cause.into()), ..Error::new(&INTERNAL) }
+        Error {
+            source: Some(cause.into()),
+            ..Error::new(&INTERNAL)
+        }
     }
 
     /// 422 with these invalid values.
@@ -189,13 +202,19 @@ impl Error {
     /// Points at a query parameter or header.
     #[must_use]
     pub fn parameter(mut self, name: &str, code: &str, detail: impl Into<String>) -> Error {
-        self.problem.errors.push(FieldError::parameter(name, code, detail));
+        self.problem
+            .errors
+            .push(FieldError::parameter(name, code, detail));
         self
     }
 
     /// The same answer for another request that waited for the same outcome.
     pub fn same_as(other: &Error) -> Error {
-        Error { problem: other.problem.clone(), retry_after: other.retry_after, source: None }
+        Error {
+            problem: other.problem.clone(),
+            retry_after: other.retry_after,
+            source: None,
+        }
     }
 
     /// The stable code.
@@ -229,7 +248,10 @@ pub(crate) fn register_constraints(all: impl Iterator<Item = &'static Constraint
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Error {
         use sqlx::Error as E;
-        let caused = |code: &'static Code, error: sqlx::Error| Error { source: Some(error.into()), ..code.into() };
+        let caused = |code: &'static Code, error: sqlx::Error| Error {
+            source: Some(error.into()),
+            ..code.into()
+        };
         let E::Database(ref db) = error else {
             return match error {
                 E::RowNotFound => Error::new(&NOT_FOUND),
@@ -294,7 +316,9 @@ impl IntoResponse for Error {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self.problem);
         response

@@ -66,7 +66,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                 let tag = tag.trim();
                 // A weak tag never matches strongly; a well-formed tag that is not ours matches nothing.
                 let (weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |rest| (true, rest));
-                let opaque = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')).ok_or(&IF_MATCH_INVALID)?;
+                let opaque = tag
+                    .strip_prefix('"')
+                    .and_then(|t| t.strip_suffix('"'))
+                    .ok_or(&IF_MATCH_INVALID)?;
                 if let (false, Ok(version)) = (weak, opaque.parse()) {
                     versions.push(version);
                 }
@@ -95,7 +98,13 @@ mod tests {
         assert!(parse(&["*"]).await.expect("any").check(3).is_ok());
         assert!(parse(&["\"3\""]).await.expect("same").check(3).is_ok());
         assert!(parse(&["\"2\", \"3\""]).await.expect("list").check(3).is_ok());
-        assert!(parse(&["\"2\"", "\"3\""]).await.expect("two lines").check(3).is_ok());
+        assert!(
+            parse(&["\"2\"", "\"3\""])
+                .await
+                .expect("two lines")
+                .check(3)
+                .is_ok()
+        );
         assert!(parse(&["\"2\""]).await.expect("old").check(3).is_err());
         assert!(parse(&["W/\"3\""]).await.expect("weak").check(3).is_err());
         assert!(parse(&["\"x\""]).await.expect("foreign").check(3).is_err());

@@ -11,7 +11,10 @@ use serde::{Deserialize, Deserializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::error::{Error, FieldError, MALFORMED_JSON, MALFORMED_REQUEST, NOT_FOUND, QUERY_INVALID, Result, UNSUPPORTED_MEDIA_TYPE};
+use crate::error::{
+    Error, FieldError, MALFORMED_JSON, MALFORMED_REQUEST, NOT_FOUND, QUERY_INVALID, Result,
+    UNSUPPORTED_MEDIA_TYPE,
+};
 
 /// A JSON body, deserialized and validated. Types used here carry `deny_unknown_fields`.
 pub struct Valid<T>(pub T);
@@ -27,17 +30,29 @@ where
         if !is_json(&request) {
             return Err(Error::new(&UNSUPPORTED_MEDIA_TYPE).detail("send application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|_| Error::new(&MALFORMED_REQUEST))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Error::new(&MALFORMED_REQUEST))?;
         let value: T = from_json(&bytes)?;
-        value.validate().map_err(|report| Error::invalid(field_errors(&report)))?;
+        value
+            .validate()
+            .map_err(|report| Error::invalid(field_errors(&report)))?;
         Ok(Valid(value))
     }
 }
 
 fn is_json(request: &Request) -> bool {
     let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else { return false };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let (Some(value), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
@@ -52,24 +67,40 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
             _ if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => {
                 Error::invalid(vec![FieldError::body(pointer, "type", "expected another type")])
             }
-            _ => Error::new(&MALFORMED_JSON).detail(format!("at line {} column {}", cause.line(), cause.column())),
+            _ => Error::new(&MALFORMED_JSON).detail(format!(
+                "at line {} column {}",
+                cause.line(),
+                cause.column()
+            )),
         }
     })?;
-    json.end().map_err(|_| Error::new(&MALFORMED_JSON).detail("something follows the JSON value"))?;
+    json.end()
+        .map_err(|_| Error::new(&MALFORMED_JSON).detail("something follows the JSON value"))?;
     Ok(value)
 }
 
 /// serde's messages quote the offending value; only what it expected goes out.
 fn data_error(pointer: String, cause: &serde_json::Error) -> FieldError {
     let message = cause.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(text, _)| text);
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(text, _)| text);
     let quoted = |prefix: &str| message.strip_prefix(prefix)?.split('`').next();
     if let Some(field) = quoted("missing field `") {
-        FieldError::body(format!("{pointer}/{}", escape(field)), "required", "this field is required")
+        FieldError::body(
+            format!("{pointer}/{}", escape(field)),
+            "required",
+            "this field is required",
+        )
     } else if message.starts_with("unknown field `") {
         FieldError::body(pointer, "unknown-field", "there is no such field")
-    } else if message.starts_with("invalid type") || message.starts_with("unknown variant") || message.starts_with("invalid value") {
-        let expected = message.split_once("expected ").map_or("another type", |(_, expected)| expected);
+    } else if message.starts_with("invalid type")
+        || message.starts_with("unknown variant")
+        || message.starts_with("invalid value")
+    {
+        let expected = message
+            .split_once("expected ")
+            .map_or("another type", |(_, expected)| expected);
         FieldError::body(pointer, "type", format!("expected {expected}"))
     } else if message.starts_with("UUID parsing failed") {
         FieldError::body(pointer, "format", "expected a UUID")
@@ -84,7 +115,11 @@ fn pointer(path: &str) -> String {
     if path == "." || path.is_empty() {
         return String::new();
     }
-    path.replace('[', ".").replace(']', "").split('.').map(|segment| format!("/{}", escape(segment))).collect()
+    path.replace('[', ".")
+        .replace(']', "")
+        .split('.')
+        .map(|segment| format!("/{}", escape(segment)))
+        .collect()
 }
 
 fn escape(segment: &str) -> String {
@@ -98,9 +133,13 @@ fn field_errors(report: &garde::Report) -> Vec<FieldError> {
         .map(|(path, error)| {
             let message = error.message();
             let (code, detail) = match message.split_once(": ") {
-                Some((code, detail)) if code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') => (code, detail),
+                Some((code, detail)) if code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') => {
+                    (code, detail)
+                }
                 _ if message.starts_with("length is") => ("length", message),
-                _ if message.starts_with("lower than") || message.starts_with("greater than") => ("range", message),
+                _ if message.starts_with("lower than") || message.starts_with("greater than") => {
+                    ("range", message)
+                }
                 _ if message.contains("pattern") => ("pattern", message),
                 _ => ("invalid", message),
             };
@@ -119,7 +158,9 @@ pub fn plain_text(value: impl AsRef<str>, _: &()) -> garde::Result {
         return Err(garde::Error::new("blank: must not be blank"));
     }
     if text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(garde::Error::new("control-character: must not contain control characters"));
+        return Err(garde::Error::new(
+            "control-character: must not contain control characters",
+        ));
     }
     Ok(())
 }
@@ -130,7 +171,10 @@ pub struct Path<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Error;
 
-    #[expect(clippy::disallowed_types, reason = "the wrapped extractor; its rejection becomes a problem here")]
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the wrapped extractor; its rejection becomes a problem here"
+    )]
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Path(value)),
@@ -240,7 +284,9 @@ mod tests {
 
     fn parse(json: &str) -> Result<Sample> {
         let value: Sample = from_json(json.as_bytes())?;
-        value.validate().map_err(|report| Error::invalid(field_errors(&report)))?;
+        value
+            .validate()
+            .map_err(|report| Error::invalid(field_errors(&report)))?;
         Ok(value)
     }
 
@@ -248,7 +294,16 @@ mod tests {
         let error = parse(json).expect_err(json);
         let debug = format!("{error:?}");
         let errors = debug.split("errors: ").nth(1).unwrap_or_default();
-        let field = |name: &str| errors.split(name).nth(1).unwrap_or_default().split('"').nth(1).unwrap_or_default().to_owned();
+        let field = |name: &str| {
+            errors
+                .split(name)
+                .nth(1)
+                .unwrap_or_default()
+                .split('"')
+                .nth(1)
+                .unwrap_or_default()
+                .to_owned()
+        };
         format!("{} {} {}", error.code(), field("pointer"), field("code"))
     }
 
@@ -257,20 +312,45 @@ mod tests {
         assert_eq!(shown(r#"{"name":"#).split(' ').next(), Some("malformed-json"));
         assert_eq!(shown(r#"{}"#), "validation-failed /name required");
         assert_eq!(shown(r#"{"name":5}"#), "validation-failed /name type");
-        assert_eq!(shown(r#"{"name":"x","b":1}"#), "validation-failed /b unknown-field");
+        assert_eq!(
+            shown(r#"{"name":"x","b":1}"#),
+            "validation-failed /b unknown-field"
+        );
         assert_eq!(shown(r#"{"name":"long"}"#), "validation-failed /name length");
         assert_eq!(shown(r#"{"name":" "}"#), "validation-failed /name blank");
-        assert_eq!(shown(r#"{"name":"x","note":"abc"}"#), "validation-failed /note length");
-        assert_eq!(shown(r#"{"name":"x","size":null}"#), "validation-failed /size type");
-        assert_eq!(shown(r#"{"name":"x","size":"Large"}"#), "validation-failed /size type");
-        assert_eq!(shown(r#"{"name":"x","size":nul}"#).split(' ').next(), Some("malformed-json"));
+        assert_eq!(
+            shown(r#"{"name":"x","note":"abc"}"#),
+            "validation-failed /note length"
+        );
+        assert_eq!(
+            shown(r#"{"name":"x","size":null}"#),
+            "validation-failed /size type"
+        );
+        assert_eq!(
+            shown(r#"{"name":"x","size":"Large"}"#),
+            "validation-failed /size type"
+        );
+        assert_eq!(
+            shown(r#"{"name":"x","size":nul}"#).split(' ').next(),
+            Some("malformed-json")
+        );
     }
 
     #[test]
     fn absent_is_not_null() {
         let absent = parse(r#"{"name":"x"}"#).expect("absent");
         assert_eq!((absent.note, absent.size), (Patch::Keep, Size::Small));
-        assert_eq!(parse(r#"{"name":"x","note":null}"#).expect("null").note, Patch::Set(None));
-        assert_eq!(parse(r#"{"name":"x","note":"a"}"#).expect("set").note.flat().map(String::as_str), Some("a"));
+        assert_eq!(
+            parse(r#"{"name":"x","note":null}"#).expect("null").note,
+            Patch::Set(None)
+        );
+        assert_eq!(
+            parse(r#"{"name":"x","note":"a"}"#)
+                .expect("set")
+                .note
+                .flat()
+                .map(String::as_str),
+            Some("a")
+        );
     }
 }

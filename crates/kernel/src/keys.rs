@@ -21,7 +21,8 @@ impl std::fmt::Debug for Keys {
 
 /// HMAC-SHA256 of the concatenated, length-prefixed parts.
 pub fn mac(key: &[u8], parts: &[&[u8]]) -> Digest32 {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes any key length"));
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("HMAC takes any key length"));
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
@@ -37,7 +38,9 @@ pub fn sha256(bytes: &[u8]) -> Digest32 {
 impl Keys {
     /// Keys of an installation with this secret.
     pub fn new(secret: &str) -> Keys {
-        Keys { secret: secret.as_bytes().into() }
+        Keys {
+            secret: secret.as_bytes().into(),
+        }
     }
 
     /// The key of a purpose, e.g. `cursor`.
@@ -53,10 +56,12 @@ impl Keys {
     /// Password of a runtime database role when none is configured: 64 hexadecimal digits.
     pub fn role_password(&self, role: &str) -> String {
         use std::fmt::Write;
-        self.derive(&format!("database role {role}")).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        self.derive(&format!("database role {role}"))
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 }
 

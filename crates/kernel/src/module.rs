@@ -17,7 +17,13 @@ pub struct Module {
 impl Module {
     /// An empty module; `name` is the plural noun.
     pub fn new(name: &'static str) -> Module {
-        Module { name, routes: OpenApiRouter::new(), permissions: &[], constraints: &[], problems: &[] }
+        Module {
+            name,
+            routes: OpenApiRouter::new(),
+            permissions: &[],
+            constraints: &[],
+            problems: &[],
+        }
     }
 
     /// Adds the handlers of one path: `routes!(list, create)`.

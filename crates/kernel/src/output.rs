@@ -31,7 +31,10 @@ impl IntoResponse for NoContent {
 }
 
 /// A JSON body.
-#[expect(clippy::disallowed_types, reason = "axum's Json is banned as an extractor; as a response it is right")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "axum's Json is banned as an extractor; as a response it is right"
+)]
 pub fn json<T: Serialize>(value: T) -> axum::Json<T> {
     axum::Json(value)
 }

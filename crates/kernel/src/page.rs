@@ -58,7 +58,10 @@ pub struct Page<T> {
 
 impl<T: Serialize> IntoResponse for Page<T> {
     fn into_response(self) -> Response {
-        let link = self.next_link.as_deref().and_then(|l| HeaderValue::try_from(l).ok());
+        let link = self
+            .next_link
+            .as_deref()
+            .and_then(|l| HeaderValue::try_from(l).ok());
         let mut response = json(self).into_response();
         if let Some(link) = link {
             response.headers_mut().insert(header::LINK, link);
@@ -77,18 +80,27 @@ pub struct Sort {
 impl Sort {
     /// Smallest first.
     pub fn ascending(column: &'static str) -> Sort {
-        Sort { column, descending: false }
+        Sort {
+            column,
+            descending: false,
+        }
     }
 
     /// Largest first.
     pub fn descending(column: &'static str) -> Sort {
-        Sort { column, descending: true }
+        Sort {
+            column,
+            descending: true,
+        }
     }
 }
 
 /// A pattern for `ilike` that finds the text anywhere, its wildcards taken literally.
 pub fn contains(text: &str) -> String {
-    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+    format!(
+        "%{}%",
+        text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+    )
 }
 
 /// The value of a sort column in one row, as a cursor carries it.
@@ -130,11 +142,17 @@ impl<F: DeserializeOwned + Send> FromRequestParts<App> for List<F> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let subject = subject(parts).ok_or(&UNAUTHENTICATED)?;
         let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|_| Error::new(&QUERY_INVALID))?;
-        if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(query).map_err(|_| Error::new(&QUERY_INVALID))?;
+        if pairs
+            .iter()
+            .any(|(name, value)| name.contains('\0') || value.contains('\0'))
+        {
             return Err(Error::new(&QUERY_INVALID).detail("NUL is not allowed"));
         }
-        let (page, filter): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| PAGE_PARAMS.contains(&name.as_str()));
+        let (page, filter): (Vec<_>, Vec<_>) = pairs
+            .into_iter()
+            .partition(|(name, _)| PAGE_PARAMS.contains(&name.as_str()));
         let params: PageParams = from_query(&page)?;
         if params.limit.is_some_and(|limit| !(1..=100).contains(&limit)) {
             return Err(Error::new(&QUERY_INVALID).parameter("limit", "range", "1 to 100"));
@@ -184,7 +202,11 @@ impl<F> List<F> {
     ) -> Result<Page<T>> {
         let limit = i64::from(self.params.limit.unwrap_or(20));
         let mut query = QueryBuilder::new("select ");
-        query.push(T::COLUMNS).push(" from ").push(T::TABLE).push(" where true");
+        query
+            .push(T::COLUMNS)
+            .push(" from ")
+            .push(T::TABLE)
+            .push(" where true");
         filter(&mut query, &self.filter);
         let direction = if sort.descending { "desc" } else { "asc" };
         if let Some(cursor) = &self.params.cursor {
@@ -198,18 +220,28 @@ impl<F> List<F> {
             };
             query.push(", ").push_bind(id).push(")");
         }
-        query.push(" order by ").push(sort.column).push(" ").push(direction);
+        query
+            .push(" order by ")
+            .push(sort.column)
+            .push(" ")
+            .push(direction);
         // Not bound: for a limit it does not know PostgreSQL expects a tenth of the table, finds such a plan too
         // dear to keep, and would plan every execution anew, which costs more than executing it.
-        query.push(", id ").push(direction).push(" limit ").push(limit + 1);
+        query
+            .push(", id ")
+            .push(direction)
+            .push(" limit ")
+            .push(limit + 1);
         let mut items: Vec<T> = query.build_query_as().fetch_all(&mut *conn).await?;
 
         let more = items.len() as i64 > limit;
         items.truncate(limit as usize);
         let next_cursor = match items.last() {
-            Some(last) if more => {
-                Some(cursor::seal(&self.cursor_key, &self.context, &(last.key(sort.column), last.id()))?)
-            }
+            Some(last) if more => Some(cursor::seal(
+                &self.cursor_key,
+                &self.context,
+                &(last.key(sort.column), last.id()),
+            )?),
             _ => None,
         };
         let total = if self.params.include_total == Some(true) {
@@ -220,7 +252,14 @@ impl<F> List<F> {
         } else {
             None
         };
-        let next_link = next_cursor.as_ref().map(|cursor| format!("<{}cursor={cursor}>; rel=\"next\"", self.base));
-        Ok(Page { items, next_cursor, total, next_link })
+        let next_link = next_cursor
+            .as_ref()
+            .map(|cursor| format!("<{}cursor={cursor}>; rel=\"next\"", self.base));
+        Ok(Page {
+            items,
+            next_cursor,
+            total,
+            next_link,
+        })
     }
 }

@@ -25,7 +25,9 @@ impl Type<Postgres> for Timestamp {
 
 impl<'r> Decode<'r, Postgres> for Timestamp {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(Timestamp(<jiff_sqlx::Timestamp as Decode<Postgres>>::decode(value)?.to_jiff()))
+        Ok(Timestamp(
+            <jiff_sqlx::Timestamp as Decode<Postgres>>::decode(value)?.to_jiff(),
+        ))
     }
 }
 
@@ -85,7 +87,11 @@ impl std::str::FromStr for Money {
             return Err(EXPECTED);
         }
         let amount = Decimal::from_str_exact(text).map_err(|_| EXPECTED)?;
-        if amount >= MONEY_LIMIT { Err(EXPECTED) } else { Ok(Money(amount)) }
+        if amount >= MONEY_LIMIT {
+            Err(EXPECTED)
+        } else {
+            Ok(Money(amount))
+        }
     }
 }
 
@@ -138,14 +144,34 @@ mod tests {
 
     #[test]
     fn money_is_exact_and_strict() {
-        for (text, shown, cents) in [("0", "0.00", 0), ("12500.5", "12500.50", 1_250_050), ("9999999999999.99", "9999999999999.99", 999_999_999_999_999)] {
+        for (text, shown, cents) in [
+            ("0", "0.00", 0),
+            ("12500.5", "12500.50", 1_250_050),
+            ("9999999999999.99", "9999999999999.99", 999_999_999_999_999),
+        ] {
             let money: Money = text.parse().expect(text);
             assert_eq!((money.to_string().as_str(), money.cents()), (shown, cents));
             assert_eq!(Money::from_cents(cents), money);
         }
-        for bad in ["", "-1", "1e3", "1.234", "NaN", "10000000000000", ".5", "5.", "1,5", "+1", " 1", "1_000"] {
+        for bad in [
+            "",
+            "-1",
+            "1e3",
+            "1.234",
+            "NaN",
+            "10000000000000",
+            ".5",
+            "5.",
+            "1,5",
+            "+1",
+            " 1",
+            "1_000",
+        ] {
             assert!(bad.parse::<Money>().is_err(), "{bad}");
         }
-        assert!(serde_json::from_str::<Money>("12.5").is_err(), "a JSON number is a float");
+        assert!(
+            serde_json::from_str::<Money>("12.5").is_err(),
+            "a JSON number is a float"
+        );
     }
 }

@@ -105,7 +105,9 @@ fn broken_env_file(error: &dotenvy::Error) -> anyhow::Error {
     match error {
         dotenvy::Error::LineParse(line, _) => {
             let name = line.split('=').next().unwrap_or_default().trim();
-            anyhow::anyhow!(".env cannot be read: the line of {name} is not NAME=value, or a quote is not closed")
+            anyhow::anyhow!(
+                ".env cannot be read: the line of {name} is not NAME=value, or a quote is not closed"
+            )
         }
         other => anyhow::anyhow!(".env cannot be read: {other}"),
     }
@@ -115,7 +117,10 @@ fn broken_env_file(error: &dotenvy::Error) -> anyhow::Error {
 /// `.env` files and compose's `${NAME:-}` say it.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let command = Cli::command().mut_args(|setting| {
-        let empty = setting.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let empty = setting
+            .get_env()
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
         let setting = setting.global(true);
         if empty { setting.env(None) } else { setting }
     });
@@ -126,15 +131,60 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
     let settings = cli.settings;
     match cli.command {
         Command::Dev => run::dev(settings).await?,
-        Command::Serve => run::processes(settings, run::Parts { api: true, worker: true, scheduler: true }).await?,
-        Command::Api => run::processes(settings, run::Parts { api: true, ..run::Parts::default() }).await?,
-        Command::Worker => run::processes(settings, run::Parts { worker: true, ..run::Parts::default() }).await?,
-        Command::Scheduler => run::processes(settings, run::Parts { scheduler: true, ..run::Parts::default() }).await?,
-        Command::Migrate { action: MigrateAction::Up } => run::migrate_up(settings).await?,
-        Command::Migrate { action: MigrateAction::Status } => run::migrate_status(settings).await?,
+        Command::Serve => {
+            run::processes(
+                settings,
+                run::Parts {
+                    api: true,
+                    worker: true,
+                    scheduler: true,
+                },
+            )
+            .await?
+        }
+        Command::Api => {
+            run::processes(
+                settings,
+                run::Parts {
+                    api: true,
+                    ..run::Parts::default()
+                },
+            )
+            .await?
+        }
+        Command::Worker => {
+            run::processes(
+                settings,
+                run::Parts {
+                    worker: true,
+                    ..run::Parts::default()
+                },
+            )
+            .await?
+        }
+        Command::Scheduler => {
+            run::processes(
+                settings,
+                run::Parts {
+                    scheduler: true,
+                    ..run::Parts::default()
+                },
+            )
+            .await?
+        }
+        Command::Migrate {
+            action: MigrateAction::Up,
+        } => run::migrate_up(settings).await?,
+        Command::Migrate {
+            action: MigrateAction::Status,
+        } => run::migrate_status(settings).await?,
         Command::Doctor => return doctor::command(settings).await,
-        Command::Demo { action: DemoAction::Seed } => run::seed(settings).await?,
-        Command::User { action: UserAction::VerificationToken { email } } => run::verification_token(settings, &email).await?,
+        Command::Demo {
+            action: DemoAction::Seed,
+        } => run::seed(settings).await?,
+        Command::User {
+            action: UserAction::VerificationToken { email },
+        } => run::verification_token(settings, &email).await?,
         Command::Openapi => say(&serde_json::to_string_pretty(&openapi_document())?)?,
     }
     Ok(std::process::ExitCode::SUCCESS)
@@ -144,7 +194,15 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_err() {
+    if setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .is_err()
+    {
         tracing::warn!("the limit of open files cannot be raised");
     }
 }

@@ -14,15 +14,26 @@ use kernel::output::json;
 use utoipa_swagger_ui::Config;
 
 /// The page runs its own script and style, nothing from elsewhere.
-const CSP: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+const CSP: &str =
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
 
 pub fn routes(document: &serde_json::Value) -> Router<App> {
     let document = Bytes::from(document.to_string());
-    let config = Arc::new(Config::from("/openapi.json").try_it_out_enabled(true).persist_authorization(true));
+    let config = Arc::new(
+        Config::from("/openapi.json")
+            .try_it_out_enabled(true)
+            .persist_authorization(true),
+    );
     let index = config.clone();
     Router::new()
-        .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())))
-        .route("/problems", get(async || json(crate::problem_codes(&crate::modules()))))
+        .route(
+            "/openapi.json",
+            get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())),
+        )
+        .route(
+            "/problems",
+            get(async || json(crate::problem_codes(&crate::modules()))),
+        )
         .route("/problems/{code}", get(problem))
         .route("/docs", get(async move || asset("index.html", index.clone())))
         .route(
@@ -34,7 +45,10 @@ pub fn routes(document: &serde_json::Value) -> Router<App> {
 /// What the `type` of a problem resolves to.
 async fn problem(Path(code): Path<String>) -> Result<impl IntoResponse> {
     let codes = crate::problem_codes(&crate::modules());
-    let problem = codes.into_iter().find(|known| known.code == code).ok_or(&NOT_FOUND)?;
+    let problem = codes
+        .into_iter()
+        .find(|known| known.code == code)
+        .ok_or(&NOT_FOUND)?;
     Ok(json(problem))
 }
 
@@ -45,7 +59,17 @@ fn asset(path: &str, config: Arc<Config<'static>>) -> Response {
     let mut bytes = file.bytes.into_owned();
     if path == "index.html" {
         // The page is at /docs as well as /docs/: its links must not depend on the slash.
-        bytes = String::from_utf8_lossy(&bytes).replace("./", "/docs/").replace("href=\"index.css\"", "href=\"/docs/index.css\"").into_bytes();
+        bytes = String::from_utf8_lossy(&bytes)
+            .replace("./", "/docs/")
+            .replace("href=\"index.css\"", "href=\"/docs/index.css\"")
+            .into_bytes();
     }
-    ([(header::CONTENT_TYPE, file.content_type.as_str()), (header::CONTENT_SECURITY_POLICY, CSP)], bytes).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, file.content_type.as_str()),
+            (header::CONTENT_SECURITY_POLICY, CSP),
+        ],
+        bytes,
+    )
+        .into_response()
 }

@@ -42,19 +42,36 @@ pub fn routes(app: &App) -> Router<App> {
     let environment = format!("{:?}", app.config.environment).to_lowercase();
     let health = move || {
         let environment = environment.clone();
-        async move { json(Health { status: "healthy", message: "Ally360 API", version: env!("CARGO_PKG_VERSION"), environment }) }
+        async move {
+            json(Health {
+                status: "healthy",
+                message: "Ally360 API",
+                version: env!("CARGO_PKG_VERSION"),
+                environment,
+            })
+        }
     };
     let catalogue = Catalogue::default();
     Router::new()
         .route("/", get(health.clone()))
         .route("/health", get(health))
-        .route("/health/live", get(async || json(serde_json::json!({"status": "alive"}))))
-        .route("/health/ready", get(async move |State(app): State<App>| ready(&app, &catalogue).await))
+        .route(
+            "/health/live",
+            get(async || json(serde_json::json!({"status": "alive"}))),
+        )
+        .route(
+            "/health/ready",
+            get(async move |State(app): State<App>| ready(&app, &catalogue).await),
+        )
 }
 
 async fn ready(app: &App, catalogue: &Catalogue) -> Response {
     let readiness = readiness(app, catalogue).await;
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, json(readiness)).into_response()
 }
 
@@ -69,7 +86,10 @@ pub(crate) async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
         Ok(Err(error)) => reasons.push(reason(&error).to_owned()),
         Err(_) => reasons.push("the database does not answer in time".to_owned()),
     }
-    Readiness { ready: reasons.is_empty(), reasons }
+    Readiness {
+        ready: reasons.is_empty(),
+        reasons,
+    }
 }
 
 /// What an operator can do about it; the cause itself is for the log.
@@ -77,7 +97,9 @@ fn reason(error: &Error) -> &'static str {
     match error.code() {
         code if code == BUSY.code => "no database connection came free in time",
         // It answered, with a refusal: a wrong password or a missing role, database or grant.
-        code if code == MISCONFIGURED.code || code == INTERNAL.code => "the database refuses the role ally_system: run `ally360 doctor`",
+        code if code == MISCONFIGURED.code || code == INTERNAL.code => {
+            "the database refuses the role ally_system: run `ally360 doctor`"
+        }
         _ => "the database cannot be reached",
     }
 }
@@ -85,9 +107,15 @@ fn reason(error: &Error) -> &'static str {
 async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec<String>> {
     #[expect(clippy::disallowed_methods, reason = "readiness asks the server itself")]
     let mut tx = app.db.system().await?;
-    let pending = migrate::status(&mut tx).await?.iter().filter(|m| !m.applied).count();
+    let pending = migrate::status(&mut tx)
+        .await?
+        .iter()
+        .filter(|m| !m.applied)
+        .count();
     if pending > 0 {
-        return Ok(vec![format!("{pending} migrations are pending: run `ally360 migrate up`")]);
+        return Ok(vec![format!(
+            "{pending} migrations are pending: run `ally360 migrate up`"
+        )]);
     }
     let known = catalogue.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(faults) = known {
@@ -101,7 +129,9 @@ async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec
     let reasons = match faults.len() {
         0 => Vec::new(),
         1 => vec!["the database has a fault in its roles or tables: run `ally360 doctor`".to_owned()],
-        n => vec![format!("the database has {n} faults in its roles or tables: run `ally360 doctor`")],
+        n => vec![format!(
+            "the database has {n} faults in its roles or tables: run `ally360 doctor`"
+        )],
     };
     *catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some(reasons.clone());
     Ok(reasons)
@@ -109,5 +139,10 @@ async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec
 
 /// Why this database must not be served, once that is known.
 pub(crate) fn refusal(catalogue: &Catalogue) -> Option<String> {
-    catalogue.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.first().cloned()
+    catalogue
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()?
+        .first()
+        .cloned()
 }

@@ -48,16 +48,27 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 
 fn cors(app: &App) -> CorsLayer {
     let origins = &app.config.http.cors_origins;
-    let any = origins.iter().any(|o| o == "*") || (origins.is_empty() && app.config.environment == Environment::Development);
+    let any = origins.iter().any(|o| o == "*")
+        || (origins.is_empty() && app.config.environment == Environment::Development);
     let allowed = if any {
         AllowOrigin::from(cors::Any)
     } else {
-        AllowOrigin::list(origins.iter().filter_map(|o| HeaderValue::from_str(o.trim_end_matches('/')).ok()))
+        AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|o| HeaderValue::from_str(o.trim_end_matches('/')).ok()),
+        )
     };
     let name = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PATCH,
+            Method::PUT,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -67,7 +78,14 @@ fn cors(app: &App) -> CorsLayer {
             name("x-company-id"),
             name("idempotency-key"),
         ])
-        .expose_headers([header::ETAG, header::LINK, header::LOCATION, header::RETRY_AFTER, REQUEST_ID, name("x-tenant-id")])
+        .expose_headers([
+            header::ETAG,
+            header::LINK,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            REQUEST_ID,
+            name("x-tenant-id"),
+        ])
         .max_age(Duration::from_secs(600))
 }
 
@@ -76,7 +94,10 @@ async fn envelope(State(app): State<App>, request: Request, next: Next) -> Respo
     let id = request_id(request.headers());
     let method = request.method().clone();
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
     let span = info_span!(
         "request", request.id = id, http.method = %method, http.route = route, user.id = field::Empty, tenant.id = field::Empty
     );
@@ -84,7 +105,9 @@ async fn envelope(State(app): State<App>, request: Request, next: Next) -> Respo
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = StatusCode::NO_CONTENT.into_response();
-        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        response
+            .headers_mut()
+            .extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     if method == Method::GET && not_modified(if_none_match.as_ref(), &response) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -96,7 +119,13 @@ async fn envelope(State(app): State<App>, request: Request, next: Next) -> Respo
     let headers = response.headers_mut();
     secure(headers, app.config.environment);
     headers.extend(HeaderValue::from_str(&id).ok().map(|id| (REQUEST_ID, id)));
-    span.in_scope(|| info!(http.status = response.status().as_u16(), duration_us = started.elapsed().as_micros() as u64, "answered"));
+    span.in_scope(|| {
+        info!(
+            http.status = response.status().as_u16(),
+            duration_us = started.elapsed().as_micros() as u64,
+            "answered"
+        )
+    });
     response
 }
 
@@ -110,7 +139,12 @@ async fn answer(app: &App, request: Request, next: Next) -> Response {
 
 /// The client's id when it is sane, so that it can be followed through systems; else a fresh one.
 fn request_id(headers: &HeaderMap) -> String {
-    let sane = |id: &str| (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let sane = |id: &str| {
+        (8..=128).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
     let mut given = headers.get_all(REQUEST_ID).iter();
     match (given.next().and_then(|id| id.to_str().ok()), given.next()) {
         (Some(id), None) if sane(id) => id.to_owned(),
@@ -120,19 +154,29 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// RFC 9110, 13.1.2: weak comparison.
 fn not_modified(if_none_match: Option<&HeaderValue>, response: &Response) -> bool {
-    let (Some(asked), Some(tag)) = (if_none_match, response.headers().get(header::ETAG)) else { return false };
-    let (Ok(asked), Ok(tag)) = (asked.to_str(), tag.to_str()) else { return false };
+    let (Some(asked), Some(tag)) = (if_none_match, response.headers().get(header::ETAG)) else {
+        return false;
+    };
+    let (Ok(asked), Ok(tag)) = (asked.to_str(), tag.to_str()) else {
+        return false;
+    };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    response.status() == StatusCode::OK && (asked.trim() == "*" || asked.split(',').any(|t| opaque(t) == opaque(tag)))
+    response.status() == StatusCode::OK
+        && (asked.trim() == "*" || asked.split(',').any(|t| opaque(t) == opaque(tag)))
 }
 
 /// Writes the problem that an error left in the extensions; the request id is known only here.
 fn with_problem_body(mut response: Response, request_id: &str) -> Response {
-    let Some(mut problem) = response.extensions_mut().remove::<Box<Problem>>() else { return response };
+    let Some(mut problem) = response.extensions_mut().remove::<Box<Problem>>() else {
+        return response;
+    };
     request_id.clone_into(&mut problem.request_id);
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     headers.insert(header::CONTENT_LENGTH, body.len().into());
     *response.body_mut() = Body::from(body);
     response
@@ -146,11 +190,23 @@ fn secure(headers: &mut HeaderMap, environment: Environment) {
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     default(header::X_FRAME_OPTIONS, "DENY");
     default(header::REFERRER_POLICY, "no-referrer");
-    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    default(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    );
     default(header::CACHE_CONTROL, "no-store");
-    default(HeaderName::from_static("cross-origin-resource-policy"), "same-site");
+    default(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-site",
+    );
     if environment == Environment::Production {
-        default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+        default(
+            header::STRICT_TRANSPORT_SECURITY,
+            "max-age=31536000; includeSubDomains",
+        );
     }
-    headers.append(header::VARY, HeaderValue::from_static("authorization, x-company-id"));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("authorization, x-company-id"),
+    );
 }

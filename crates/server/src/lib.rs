@@ -2,8 +2,8 @@
 
 pub mod cli;
 pub mod demo;
-pub mod doctor;
 mod docs;
+pub mod doctor;
 mod health;
 mod http;
 mod listen;

@@ -21,7 +21,12 @@ pub async fn schedule(app: App) {
         if let Err(error) = plan(&app).await {
             warn!(%error, "could not plan maintenance; trying again");
         }
-        if app.stopping.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
+        if app
+            .stopping
+            .run_until_cancelled(tokio::time::sleep(TICK))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -38,7 +43,12 @@ pub async fn work(app: App) {
                 POLL
             }
         };
-        if app.stopping.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        if app
+            .stopping
+            .run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -59,7 +69,9 @@ pub async fn plan(app: &App) -> Result<()> {
         .execute(&mut *tx)
         .await?;
     }
-    sqlx::query!("delete from maintenance_runs where slot < now() - interval '30 days'").execute(&mut *tx).await?;
+    sqlx::query!("delete from maintenance_runs where slot < now() - interval '30 days'")
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await
 }
 

@@ -66,35 +66,72 @@ fn complete(document: &mut Value, codes: &[&Code], module_codes: &[(String, Vec<
     });
     document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] =
         codes.iter().map(|c| c.code).collect::<Vec<_>>().into();
-    let Some(paths) = document["paths"].as_object_mut() else { return };
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
     for (path, item) in paths {
-        let own = module_codes.iter().find(|(p, _)| p == path).map_or(&[][..], |(_, codes)| codes);
+        let own = module_codes
+            .iter()
+            .find(|(p, _)| p == path)
+            .map_or(&[][..], |(_, codes)| codes);
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            if let (Ok(method), Some(operation)) = (Method::from_bytes(method.to_uppercase().as_bytes()), operation.as_object_mut()) {
+            if let (Ok(method), Some(operation)) = (
+                Method::from_bytes(method.to_uppercase().as_bytes()),
+                operation.as_object_mut(),
+            ) {
                 complete_operation(operation, access_of(&method, path), &method, path, own);
             }
         }
     }
 }
 
-fn complete_operation(operation: &mut Map<String, Value>, access: Access, method: &Method, path: &str, own: &[&Code]) {
-    let scopes = operation.get("security").and_then(|s| s.pointer("/0/bearer")).cloned().unwrap_or_else(|| json!([]));
-    operation.insert("security".to_owned(), match access {
-        Access::Public => json!([]),
-        Access::User | Access::UserWithOptionalCompany => json!([{"bearer": scopes}]),
-        // The company by header, or inside a context token.
-        Access::Business => json!([{"bearer": scopes, "company": []}, {"bearer": scopes}]),
-    });
+fn complete_operation(
+    operation: &mut Map<String, Value>,
+    access: Access,
+    method: &Method,
+    path: &str,
+    own: &[&Code],
+) {
+    let scopes = operation
+        .get("security")
+        .and_then(|s| s.pointer("/0/bearer"))
+        .cloned()
+        .unwrap_or_else(|| json!([]));
+    operation.insert(
+        "security".to_owned(),
+        match access {
+            Access::Public => json!([]),
+            Access::User | Access::UserWithOptionalCompany => json!([{"bearer": scopes}]),
+            // The company by header, or inside a context token.
+            Access::Business => json!([{"bearer": scopes, "company": []}, {"bearer": scopes}]),
+        },
+    );
     let has_body = operation.contains_key("requestBody");
     let mut statuses = BTreeSet::from([500, 503]);
     statuses.extend((access != Access::Public).then_some(401));
-    statuses.extend((access == Access::Business || access == Access::UserWithOptionalCompany).then_some([400, 403]).into_iter().flatten());
+    statuses.extend(
+        (access == Access::Business || access == Access::UserWithOptionalCompany)
+            .then_some([400, 403])
+            .into_iter()
+            .flatten(),
+    );
     statuses.extend(operation.contains_key("parameters").then_some(400));
     statuses.extend(path.contains('{').then_some(404));
-    statuses.extend(has_body.then_some([400, 408, 413, 415, 422]).into_iter().flatten());
-    if access == Access::Business && (method == Method::PATCH || method == Method::DELETE || path.ends_with("/restore")) {
+    statuses.extend(
+        has_body
+            .then_some([400, 408, 413, 415, 422])
+            .into_iter()
+            .flatten(),
+    );
+    if access == Access::Business
+        && (method == Method::PATCH || method == Method::DELETE || path.ends_with("/restore"))
+    {
         statuses.extend([400, 412]);
-        if let Some(parameters) = operation.entry("parameters").or_insert_with(|| json!([])).as_array_mut() {
+        if let Some(parameters) = operation
+            .entry("parameters")
+            .or_insert_with(|| json!([]))
+            .as_array_mut()
+        {
             parameters.push(json!({
                 "name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"}, "example": "\"1\"",
                 "description": "The ETag that was read: the change is refused (412) when the resource has another one",
@@ -102,13 +139,26 @@ fn complete_operation(operation: &mut Map<String, Value>, access: Access, method
         }
     }
     statuses.extend(own.iter().map(|c| c.status));
-    let Some(responses) = operation.entry("responses").or_insert_with(|| json!({})).as_object_mut() else { return };
+    let Some(responses) = operation
+        .entry("responses")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+    else {
+        return;
+    };
     for status in statuses {
-        let codes: BTreeSet<&str> = CODES.iter().chain(own).filter(|c| c.status == status).map(|c| c.code).collect();
+        let codes: BTreeSet<&str> = CODES
+            .iter()
+            .chain(own)
+            .filter(|c| c.status == status)
+            .map(|c| c.code)
+            .collect();
         let codes: Vec<String> = codes.into_iter().map(|c| format!("`{c}`")).collect();
-        responses.entry(status.to_string()).or_insert_with(|| json!({
-            "description": format!("One of: {}", codes.join(", ")),
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }));
+        responses.entry(status.to_string()).or_insert_with(|| {
+            json!({
+                "description": format!("One of: {}", codes.join(", ")),
+                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            })
+        });
     }
 }

@@ -30,7 +30,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    const ALL: Parts = Parts { api: true, worker: true, scheduler: true };
+    const ALL: Parts = Parts {
+        api: true,
+        worker: true,
+        scheduler: true,
+    };
 
     fn all(self) -> bool {
         self.api && self.worker && self.scheduler
@@ -50,7 +54,11 @@ impl Database {
     pub async fn open(settings: &Settings) -> anyhow::Result<Database> {
         let config = &settings.config.database;
         if let Some(login) = kernel::db::connect_options(config)? {
-            return Ok(Database { login, keys: settings.keys(false)?, embedded: None });
+            return Ok(Database {
+                login,
+                keys: settings.keys(false)?,
+                embedded: None,
+            });
         }
         let embedded = EmbeddedPg::start(embedded_pg::Options::new(&settings.data_dir)).await?;
         let login = PgConnectOptions::new_without_pgpass()
@@ -61,17 +69,27 @@ impl Database {
         let login = kernel::db::ssl_free(login);
         create_database(&login, &config.postgres_db).await?;
         let keys = settings.keys(true)?;
-        Ok(Database { login: login.database(&config.postgres_db), keys, embedded: Some(embedded) })
+        Ok(Database {
+            login: login.database(&config.postgres_db),
+            keys,
+            embedded: Some(embedded),
+        })
     }
 
     /// The state of request code over this database.
     pub fn app(&self, settings: &Settings) -> App {
-        let db = Db::connect_lazy(&self.login, &settings.role_passwords(&self.keys), &settings.pool_size());
+        let db = Db::connect_lazy(
+            &self.login,
+            &settings.role_passwords(&self.keys),
+            &settings.pool_size(),
+        );
         App::new(settings.config.clone(), db, self.keys.clone(), Clock::default())
     }
 
     async fn migrate(&self, settings: &Settings) -> anyhow::Result<usize> {
-        migrate::up(&self.login, &settings.role_passwords(&self.keys)).await.context("the migrations failed")
+        migrate::up(&self.login, &settings.role_passwords(&self.keys))
+            .await
+            .context("the migrations failed")
     }
 
     pub async fn close(self) {
@@ -81,20 +99,28 @@ impl Database {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "CREATE DATABASE takes no parameters; the name is quoted here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "CREATE DATABASE takes no parameters; the name is quoted here"
+)]
 async fn create_database(server: &PgConnectOptions, name: &str) -> anyhow::Result<()> {
     let mut conn = server.clone().database("postgres").connect().await?;
     let exists = sqlx::query_scalar::<_, bool>("select exists (select from pg_database where datname = $1)");
     if !exists.bind(name).fetch_one(&mut conn).await? {
         let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut conn).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut conn)
+            .await?;
     }
     Ok(())
 }
 
 /// `ally360 dev`.
 pub async fn dev(settings: Settings) -> anyhow::Result<()> {
-    ensure!(settings.config.environment != Environment::Production, "`dev` refuses to run with ENVIRONMENT=production: use `serve`");
+    ensure!(
+        settings.config.environment != Environment::Production,
+        "`dev` refuses to run with ENVIRONMENT=production: use `serve`"
+    );
     let listener = bind(&settings).await?;
     let database = Database::open(&settings).await?;
     database.migrate(&settings).await?;
@@ -109,7 +135,11 @@ pub async fn processes(settings: Settings, parts: Parts) -> anyhow::Result<()> {
         external || parts.all(),
         "processes of their own need a database to share: set POSTGRES_HOST or DATABASE_URL, or run `ally360 serve`"
     );
-    let listener = if parts.api { Some(bind(&settings).await?) } else { None };
+    let listener = if parts.api {
+        Some(bind(&settings).await?)
+    } else {
+        None
+    };
     let database = Database::open(&settings).await?;
     if database.embedded.is_some() {
         database.migrate(&settings).await?;
@@ -119,10 +149,21 @@ pub async fn processes(settings: Settings, parts: Parts) -> anyhow::Result<()> {
 
 async fn bind(settings: &Settings) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(settings.listen).await;
-    listener.with_context(|| format!("cannot listen on {}: choose another with --listen", settings.listen))
+    listener.with_context(|| {
+        format!(
+            "cannot listen on {}: choose another with --listen",
+            settings.listen
+        )
+    })
 }
 
-async fn serve(settings: &Settings, database: Database, parts: Parts, listener: Option<TcpListener>, dev: bool) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    database: Database,
+    parts: Parts,
+    listener: Option<TcpListener>,
+    dev: bool,
+) -> anyhow::Result<()> {
     let app = database.app(settings);
     if parts.worker {
         app.tasks.spawn(maintenance::work(app.clone()));
@@ -133,7 +174,12 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
     let mut address = None;
     let api = listener.map(|listener| {
         address = listener.local_addr().ok();
-        app.tasks.spawn(listen::serve(listener, service(&app), settings.limits(), app.stopping.clone()))
+        app.tasks.spawn(listen::serve(
+            listener,
+            service(&app),
+            settings.limits(),
+            app.stopping.clone(),
+        ))
     });
 
     let failed = async {
@@ -152,7 +198,9 @@ async fn serve(settings: &Settings, database: Database, parts: Parts, listener: 
     app.stopping.cancel();
     if let Some(api) = api {
         match api.await {
-            Ok(drained) if drained.cut > 0 => warn!(cut = drained.cut, "connections were still busy and were cut"),
+            Ok(drained) if drained.cut > 0 => {
+                warn!(cut = drained.cut, "connections were still busy and were cut")
+            }
             _ => {}
         }
     }
@@ -187,7 +235,8 @@ async fn announce(app: &App, address: Option<SocketAddr>, settings: &Settings, d
 }
 
 async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return pending().await;
     };
     tokio::select! {
@@ -201,7 +250,10 @@ pub async fn migrate_up(settings: Settings) -> anyhow::Result<()> {
     let database = Database::open(&settings).await?;
     let applied = database.migrate(&settings).await;
     database.close().await;
-    say(&format!("{} migrations applied; the database is current", applied?))?;
+    say(&format!(
+        "{} migrations applied; the database is current",
+        applied?
+    ))?;
     Ok(())
 }
 
@@ -217,7 +269,10 @@ pub async fn migrate_status(settings: Settings) -> anyhow::Result<()> {
     let status = status?;
     for migration in &status {
         let state = if migration.applied { "applied" } else { "pending" };
-        say(&format!("{} {state} {}", migration.version, migration.description))?;
+        say(&format!(
+            "{} {state} {}",
+            migration.version, migration.description
+        ))?;
     }
     if status.iter().any(|m| !m.applied) {
         bail!("migrations are pending: run `ally360 migrate up`");
@@ -227,7 +282,10 @@ pub async fn migrate_status(settings: Settings) -> anyhow::Result<()> {
 
 /// `ally360 demo seed`.
 pub async fn seed(settings: Settings) -> anyhow::Result<()> {
-    ensure!(settings.config.environment != Environment::Production, "demo data is not for ENVIRONMENT=production");
+    ensure!(
+        settings.config.environment != Environment::Production,
+        "demo data is not for ENVIRONMENT=production"
+    );
     let database = Database::open(&settings).await?;
     database.migrate(&settings).await?;
     let seeded = demo::seed(&database.app(&settings)).await;

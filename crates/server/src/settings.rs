@@ -33,12 +33,22 @@ impl Settings {
     /// When a secret is needed and not given, or its file cannot be read or written.
     pub fn keys(&self, embedded: bool) -> anyhow::Result<Keys> {
         // An empty one anybody could sign with.
-        if let Some(secret) = self.config.auth.app_secret_string.as_deref().filter(|secret| !secret.is_empty()) {
+        if let Some(secret) = self
+            .config
+            .auth
+            .app_secret_string
+            .as_deref()
+            .filter(|secret| !secret.is_empty())
+        {
             return Ok(Keys::new(secret));
         }
-        anyhow::ensure!(embedded, "APP_SECRET_STRING is required with an external database (openssl rand -hex 32)");
+        anyhow::ensure!(
+            embedded,
+            "APP_SECRET_STRING is required with an external database (openssl rand -hex 32)"
+        );
         let path = self.data_dir.join("secret");
-        let secret = generated_secret(&path).with_context(|| format!("cannot keep a secret in {}", path.display()))?;
+        let secret =
+            generated_secret(&path).with_context(|| format!("cannot keep a secret in {}", path.display()))?;
         Ok(Keys::new(&secret))
     }
 
@@ -83,10 +93,19 @@ fn generated_secret(path: &std::path::Path) -> std::io::Result<String> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let secret = format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    );
     // Written aside and linked: two starts at once agree on one, a crash leaves none or a whole one.
     let aside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&aside, path);

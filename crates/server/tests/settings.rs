@@ -17,10 +17,17 @@ fn documented() -> BTreeMap<String, Option<String>> {
     let mut before = "";
     for line in EXAMPLE.lines() {
         let live = !line.starts_with('#');
-        if let Some((name, value)) = line.trim_start_matches('#').split_once('=').filter(|(name, _)| is_name(name)) {
+        if let Some((name, value)) = line
+            .trim_start_matches('#')
+            .split_once('=')
+            .filter(|(name, _)| is_name(name))
+        {
             assert!(before.starts_with("# "), "{name} has no comment above it");
             let value = live.then(|| value.to_owned());
-            assert!(settings.insert(name.to_owned(), value).is_none(), "{name} stands there twice");
+            assert!(
+                settings.insert(name.to_owned(), value).is_none(),
+                "{name} stands there twice"
+            );
         }
         before = line;
     }
@@ -28,7 +35,8 @@ fn documented() -> BTreeMap<String, Option<String>> {
 }
 
 fn is_name(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    text.bytes()
+        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// Names that the command line knows with their defaults.
@@ -56,7 +64,11 @@ fn the_example_file_lists_every_setting_with_its_default() {
 
 #[test]
 fn the_example_file_is_a_readable_env_file() {
-    let read: BTreeMap<_, _> = dotenvy::from_read_iter(EXAMPLE.as_bytes()).map(|entry| entry.expect("an entry")).collect();
-    let live = documented().into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let read: BTreeMap<_, _> = dotenvy::from_read_iter(EXAMPLE.as_bytes())
+        .map(|entry| entry.expect("an entry"))
+        .collect();
+    let live = documented()
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
     assert_eq!(read, live.collect());
 }

@@ -35,7 +35,15 @@ pub struct Answer {
 impl Client {
     pub(crate) fn new(service: ApiService) -> Client {
         let nobody = String::new;
-        Client { service, token: nobody(), refresh_token: nobody(), user_id: Uuid::nil(), email: nobody(), company: None, headers: vec![] }
+        Client {
+            service,
+            token: nobody(),
+            refresh_token: nobody(),
+            user_id: Uuid::nil(),
+            email: nobody(),
+            company: None,
+            headers: vec![],
+        }
     }
 
     /// The company this client acts in.
@@ -45,17 +53,26 @@ impl Client {
 
     /// The same caller naming this company.
     pub fn in_company(&self, company: Uuid) -> Client {
-        Client { company: Some(company), ..self.clone() }
+        Client {
+            company: Some(company),
+            ..self.clone()
+        }
     }
 
     /// The same caller naming no company.
     pub fn without_company(&self) -> Client {
-        Client { company: None, ..self.clone() }
+        Client {
+            company: None,
+            ..self.clone()
+        }
     }
 
     /// The same caller with another token.
     pub fn with_token(&self, token: &str) -> Client {
-        Client { token: token.to_owned(), ..self.clone() }
+        Client {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The same caller sending one more header.
@@ -83,13 +100,25 @@ impl Client {
 
     /// Sends a form.
     pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.raw(Method::POST, path, Some(("application/x-www-form-urlencoded", body.into_bytes()))).await
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        self.raw(
+            Method::POST,
+            path,
+            Some(("application/x-www-form-urlencoded", body.into_bytes())),
+        )
+        .await
     }
 
     /// Sends any method, with a JSON body if there is one.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        self.raw(method, path, body.map(|body| ("application/json", body.to_string().into_bytes()))).await
+        self.raw(
+            method,
+            path,
+            body.map(|body| ("application/json", body.to_string().into_bytes())),
+        )
+        .await
     }
 
     /// Sends a body of any type.
@@ -105,14 +134,21 @@ impl Client {
             request = request.header(name, value);
         }
         let request = match body {
-            Some((content_type, bytes)) => request.header(header::CONTENT_TYPE, content_type).body(Body::from(bytes)),
+            Some((content_type, bytes)) => request
+                .header(header::CONTENT_TYPE, content_type)
+                .body(Body::from(bytes)),
             None => request.body(Body::empty()),
         };
         let response = self.service.clone().oneshot(request.expect("request")).await;
         let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
         let body = body.collect().await.expect("body").to_bytes().to_vec();
         let json = serde_json::from_slice(&body).unwrap_or_default();
-        Answer { status: parts.status, headers: parts.headers, body, json }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            json,
+        }
     }
 }
 
@@ -139,7 +175,12 @@ impl Answer {
     /// Asserts a problem: its status and code.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Answer {
-        assert_eq!((self.status.as_u16(), self.json["code"].as_str()), (status, Some(code)), "{}", self.text());
+        assert_eq!(
+            (self.status.as_u16(), self.json["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text()
+        );
         assert_eq!(self.header("content-type"), "application/problem+json");
         self
     }
@@ -155,19 +196,34 @@ impl Answer {
     /// `id` of the answered resource.
     #[track_caller]
     pub fn id(&self) -> String {
-        self.json["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.text())).to_owned()
+        self.json["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no id in {}", self.text()))
+            .to_owned()
     }
 
     /// A header's value, empty when absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The values of a field of all items of a list.
     #[track_caller]
     pub fn items(&self, field: &str) -> Vec<String> {
-        let items = self.json["items"].as_array().unwrap_or_else(|| panic!("no items in {}", self.text()));
-        items.iter().map(|item| item[field].as_str().map_or_else(|| item[field].to_string(), ToOwned::to_owned)).collect()
+        let items = self.json["items"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no items in {}", self.text()));
+        items
+            .iter()
+            .map(|item| {
+                item[field]
+                    .as_str()
+                    .map_or_else(|| item[field].to_string(), ToOwned::to_owned)
+            })
+            .collect()
     }
 
     /// The body as text.

@@ -29,7 +29,8 @@ pub type ApiService = BoxCloneSyncService<Request, Response, Infallible>;
 /// Password of all users that the kit makes.
 pub const PASSWORD: &str = "a long test phrase";
 /// Its hash, with cheap parameters: verifying takes those of the hash.
-const PASSWORD_HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$+qKPvjckUGzPQe4BcXl6vA$Z9AHzV/Bshnq/48HVkg7/71nXQORV+84FlNycbIe9xg";
+const PASSWORD_HASH: &str =
+    "$argon2id$v=19$m=8,t=1,p=1$+qKPvjckUGzPQe4BcXl6vA$Z9AHzV/Bshnq/48HVkg7/71nXQORV+84FlNycbIe9xg";
 
 #[derive(Parser)]
 struct Defaults {
@@ -62,7 +63,10 @@ impl TestApp {
         S::Future: Send,
     {
         // Shown with a failing test.
-        let _ = tracing_subscriber::fmt().with_env_filter("warn").with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter("warn")
+            .with_test_writer()
+            .try_init();
         let db = TestDb::create().await;
         let mut config = Defaults::parse_from(["test"]).config;
         change(&mut config);
@@ -72,11 +76,24 @@ impl TestApp {
             acquire_timeout: Duration::from_secs(5),
         };
         // The test cluster trusts its socket: passwords are not looked at.
-        let roles = RolePasswords { app: String::new(), system: String::new() };
+        let roles = RolePasswords {
+            app: String::new(),
+            system: String::new(),
+        };
         let pools = Db::connect_lazy(db.options(), &roles, &size);
-        let app = App::new(config, pools, Keys::new("a secret of the tests, 32 bytes long"), Clock::default());
+        let app = App::new(
+            config,
+            pools,
+            Keys::new("a secret of the tests, 32 bytes long"),
+            Clock::default(),
+        );
         let service = BoxCloneSyncService::new(build(&app));
-        TestApp { app, service, db, users: AtomicU32::new(0) }
+        TestApp {
+            app,
+            service,
+            db,
+            users: AtomicU32::new(0),
+        }
     }
 
     /// A caller without a token.
@@ -158,9 +175,18 @@ impl TestApp {
         let answer = self.anonymous().post_form("/auth/login", &form).await;
         let answer = answer.ok();
         let mut client = self.anonymous();
-        client.token = answer.json["access_token"].as_str().expect("access token").to_owned();
-        client.refresh_token = answer.json["refresh_token"].as_str().expect("refresh token").to_owned();
-        client.user_id = answer.json["user"]["id"].as_str().and_then(|id| id.parse().ok()).expect("user id");
+        client.token = answer.json["access_token"]
+            .as_str()
+            .expect("access token")
+            .to_owned();
+        client.refresh_token = answer.json["refresh_token"]
+            .as_str()
+            .expect("refresh token")
+            .to_owned();
+        client.user_id = answer.json["user"]["id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .expect("user id");
         email.clone_into(&mut client.email);
         client
     }
@@ -170,4 +196,3 @@ impl TestApp {
 pub fn product(name: &str, sku: &str) -> serde_json::Value {
     json!({"name": name, "sku": sku, "price_sale": "1500.00", "price_base": "1000.00"})
 }
-

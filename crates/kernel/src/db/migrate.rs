@@ -31,14 +31,14 @@ pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Resu
     for (role, password) in [(APP_ROLE, &roles.app), (SYSTEM_ROLE, &roles.system)] {
         set_password(&mut conn, role, password).await?;
     }
-    sqlx::raw_sql(AS_OWNER)
-        .execute(&mut conn)
-        .await?;
+    sqlx::raw_sql(AS_OWNER).execute(&mut conn).await?;
     let before = applied(&mut conn).await?;
     MIGRATIONS.run_direct(None, &mut conn, false).await?;
     let after = applied(&mut conn).await?;
     // Readiness compares what is applied with what this program knows.
-    sqlx::raw_sql("grant select on _sqlx_migrations to ally_system").execute(&mut conn).await?;
+    sqlx::raw_sql("grant select on _sqlx_migrations to ally_system")
+        .execute(&mut conn)
+        .await?;
     conn.close().await?;
     Ok(after - before)
 }
@@ -60,7 +60,9 @@ async fn bootstrap(conn: &mut PgConnection) -> sqlx::Result<()> {
     loop {
         match sqlx::raw_sql(BOOTSTRAP).execute(&mut *conn).await {
             // "tuple concurrently updated", or a role or membership that has just been made
-            Err(sqlx::Error::Database(e)) if attempts > 0 && matches!(e.code().as_deref(), Some("XX000" | "23505" | "42710")) => {
+            Err(sqlx::Error::Database(e))
+                if attempts > 0 && matches!(e.code().as_deref(), Some("XX000" | "23505" | "42710")) =>
+            {
                 attempts -= 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -82,13 +84,21 @@ pub struct Status {
 /// # Errors
 /// When the database cannot be read.
 pub async fn status(conn: &mut PgConnection) -> sqlx::Result<Vec<Status>> {
-    let applied: Vec<i64> = match sqlx::query_scalar("select version from ally._sqlx_migrations where success").fetch_all(conn).await {
-        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42P01") => Vec::new(),
-        result => result?,
-    };
+    let applied: Vec<i64> =
+        match sqlx::query_scalar("select version from ally._sqlx_migrations where success")
+            .fetch_all(conn)
+            .await
+        {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42P01") => Vec::new(),
+            result => result?,
+        };
     Ok(MIGRATIONS
         .iter()
-        .map(|m| Status { version: m.version, description: m.description.to_string(), applied: applied.contains(&m.version) })
+        .map(|m| Status {
+            version: m.version,
+            description: m.description.to_string(),
+            applied: applied.contains(&m.version),
+        })
         .collect())
 }
 
@@ -97,7 +107,10 @@ async fn applied(conn: &mut PgConnection) -> anyhow::Result<usize> {
     Ok(conn.list_applied_migrations(&MIGRATIONS.table_name).await?.len())
 }
 
-#[expect(clippy::disallowed_methods, reason = "ALTER ROLE takes no parameters; the password is quoted here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ALTER ROLE takes no parameters; the password is quoted here"
+)]
 async fn set_password(conn: &mut PgConnection, role: &str, password: &str) -> sqlx::Result<()> {
     let quoted = password.replace('\'', "''").replace('\\', "\\\\");
     let statement = format!("alter role {role} with login password E'{quoted}'");

@@ -87,7 +87,10 @@ impl Db {
 
     /// Connections now open and idle, (application, system); for health and tests.
     pub fn pool_state(&self) -> [(u32, usize); 2] {
-        [(self.app.size(), self.app.num_idle()), (self.system.size(), self.system.num_idle())]
+        [
+            (self.app.size(), self.app.num_idle()),
+            (self.system.size(), self.system.num_idle()),
+        ]
     }
 
     /// Closes all connections after what is running.
@@ -131,7 +134,9 @@ impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        let Some(future) = self.0.as_mut() else {
+            return Poll::Pending;
+        };
         let output = std::task::ready!(future.as_mut().poll(cx));
         self.0 = None;
         Poll::Ready(output)
@@ -139,7 +144,6 @@ impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
-    #[expect(clippy::disallowed_methods, reason = "milliseconds, and nothing to wait for at the end of the process")]
     fn drop(&mut self) {
         if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(future);
@@ -149,7 +153,9 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
 
 fn is_stale(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(io) => io.kind() != std::io::ErrorKind::ConnectionRefused && io.kind() != std::io::ErrorKind::NotFound,
+        sqlx::Error::Io(io) => {
+            io.kind() != std::io::ErrorKind::ConnectionRefused && io.kind() != std::io::ErrorKind::NotFound
+        }
         sqlx::Error::Database(db) => matches!(db.code().as_deref(), Some("57P01" | "57P05" | "25P03")),
         _ => false,
     }

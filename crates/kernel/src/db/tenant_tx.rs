@@ -71,18 +71,34 @@ impl<P: Permission> TenantTx<P> {
         if !caller.may(P::NAME) {
             return Err(Error::forbidden(P::NAME));
         }
-        let tx = db.tenant(caller.tenant_id, caller.user.user_id, P::READ_ONLY).await?;
-        Ok(TenantTx { tx: Some(tx), slot, caller, permission: PhantomData })
+        let tx = db
+            .tenant(caller.tenant_id, caller.user.user_id, P::READ_ONLY)
+            .await?;
+        Ok(TenantTx {
+            tx: Some(tx),
+            slot,
+            caller,
+            permission: PhantomData,
+        })
     }
 }
 
 impl Db {
     /// Opens the scope in one round trip: BEGIN and both settings travel in one simple-protocol
     /// message. They end with the transaction, so a pooled connection carries nothing over.
-    #[expect(clippy::disallowed_methods, reason = "the values are UUIDs, formatted here; SET takes no parameters")]
-    async fn tenant(&self, tenant: Uuid, user: Uuid, read_only: bool) -> Result<Transaction<'static, Postgres>> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the values are UUIDs, formatted here; SET takes no parameters"
+    )]
+    async fn tenant(
+        &self,
+        tenant: Uuid,
+        user: Uuid,
+        read_only: bool,
+    ) -> Result<Transaction<'static, Postgres>> {
         let begin_mode = if read_only { "BEGIN READ ONLY" } else { "BEGIN" };
-        let statement = format!("{begin_mode}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'");
+        let statement =
+            format!("{begin_mode}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'");
         begin(&self.app, AssertSqlSafe(statement).into_sql_str()).await
     }
 }
@@ -92,7 +108,11 @@ impl<P: Permission> FromRequestParts<App> for TenantTx<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let caller = parts.extensions.get::<Caller>().ok_or(&UNAUTHENTICATED)?.clone();
-        let slot = parts.extensions.get::<Slot>().ok_or_else(|| anyhow::anyhow!("route outside the tenant scope"))?.clone();
+        let slot = parts
+            .extensions
+            .get::<Slot>()
+            .ok_or_else(|| anyhow::anyhow!("route outside the tenant scope"))?
+            .clone();
         TenantTx::open(&app.db, caller, Some(slot)).await
     }
 }

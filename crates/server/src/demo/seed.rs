@@ -29,14 +29,29 @@ const BAKERY: Uuid = uuid!("550e8400-e29b-41d4-a716-446655440001");
 pub const PASSWORD: &str = "password123";
 
 /// A demo user: e-mail, first and last name, roles by company.
-pub type DemoUser = (&'static str, &'static str, &'static str, &'static [(Uuid, &'static str)]);
+pub type DemoUser = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(Uuid, &'static str)],
+);
 
 /// The demo users.
 pub const USERS: &[DemoUser] = &[
-    ("user@example.com", "Andrea", "Quintero", &[(SUPERMARKET, "owner")]),
+    (
+        "user@example.com",
+        "Andrea",
+        "Quintero",
+        &[(SUPERMARKET, "owner")],
+    ),
     ("caja@example.com", "Luis", "Mejía", &[(SUPERMARKET, "cashier")]),
     ("panadera@example.com", "Marta", "Rojas", &[(BAKERY, "owner")]),
-    ("contador@example.com", "Jorge", "Salcedo", &[(SUPERMARKET, "accountant"), (BAKERY, "admin")]),
+    (
+        "contador@example.com",
+        "Jorge",
+        "Salcedo",
+        &[(SUPERMARKET, "accountant"), (BAKERY, "admin")],
+    ),
 ];
 
 struct Company {
@@ -108,15 +123,28 @@ pub async fn seed(app: &App) -> anyhow::Result<()> {
 
 /// Whether the seed ran to its end: the second company's last product is written last.
 async fn complete(app: &App) -> Result<bool> {
-    let Some(last) = bakery::products().pop() else { return Ok(true) };
+    let Some(last) = bakery::products().pop() else {
+        return Ok(true);
+    };
     let mut tx = TenantTx::<DemoSeed>::begin(&app.db, seeder(BAKERY)).await?;
-    let found = sqlx::query_scalar!(r#"select exists (select from products where id = $1) as "found!""#, id_of(BAKERY, "product", &last.sku));
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from products where id = $1) as "found!""#,
+        id_of(BAKERY, "product", &last.sku)
+    );
     Ok(found.fetch_one(&mut *tx).await?)
 }
 
 fn seeder(tenant_id: Uuid) -> Caller {
-    let user = UserCaller { user_id: user_id(USERS[0].0), session_id: Uuid::nil() };
-    Caller { user, tenant_id, role: "owner", grants: Arc::new(BTreeSet::from(["demo.seed"])) }
+    let user = UserCaller {
+        user_id: user_id(USERS[0].0),
+        session_id: Uuid::nil(),
+    };
+    Caller {
+        user,
+        tenant_id,
+        role: "owner",
+        grants: Arc::new(BTreeSet::from(["demo.seed"])),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "users and companies are global")]
@@ -168,7 +196,12 @@ async fn people_and_companies(app: &App, hashes: &[String], companies: &[Company
 
 async fn catalog(app: &App, company: &Company) -> Result<()> {
     let mut tx = TenantTx::<DemoSeed>::begin(&app.db, seeder(company.id)).await?;
-    let of = |kind: &str, names: &[&str]| names.iter().map(|name| id_of(company.id, kind, name)).collect::<Vec<_>>();
+    let of = |kind: &str, names: &[&str]| {
+        names
+            .iter()
+            .map(|name| id_of(company.id, kind, name))
+            .collect::<Vec<_>>()
+    };
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     sqlx::query!(
         "insert into brands (id, name, created_at)
@@ -194,8 +227,14 @@ async fn catalog(app: &App, company: &Company) -> Result<()> {
     .await?;
 
     let products = &company.products;
-    let texts = |field: fn(&Product) -> &str| products.iter().map(|p| field(p).to_owned()).collect::<Vec<_>>();
-    let ids = |kind: &str, field: fn(&Product) -> &str| products.iter().map(|p| id_of(company.id, kind, field(p))).collect::<Vec<_>>();
+    let texts =
+        |field: fn(&Product) -> &str| products.iter().map(|p| field(p).to_owned()).collect::<Vec<_>>();
+    let ids = |kind: &str, field: fn(&Product) -> &str| {
+        products
+            .iter()
+            .map(|p| id_of(company.id, kind, field(p)))
+            .collect::<Vec<_>>()
+    };
     let bar_codes: Vec<Option<String>> = products.iter().map(|p| p.bar_code.clone()).collect();
     sqlx::query!(
         "insert into products (id, sku, name, description, bar_code, brand_id, category_id, unit_of_measure, price_base,
@@ -226,7 +265,10 @@ async fn catalog(app: &App, company: &Company) -> Result<()> {
 pub fn greet(address: SocketAddr, data_dir: &Path) {
     use std::io::Write;
     let data = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    let mut text = format!("\n  Ally360   http://{address}\n  API docs  http://{address}/docs\n  Data      {}\n\n", data.display());
+    let mut text = format!(
+        "\n  Ally360   http://{address}\n  API docs  http://{address}/docs\n  Data      {}\n\n",
+        data.display()
+    );
     text += &format!("  Demo logins (password {PASSWORD}):\n");
     for (email, .., roles) in USERS {
         for (company, role) in *roles {

@@ -139,5 +139,8 @@ async fn a_process_with_a_fault_is_never_ready() {
     let answer = app.anonymous().get("/health/ready").await.status(503);
     // The fault itself is told to who runs the doctor.
     let reason = answer.json["reasons"][0].as_str().unwrap_or_default();
-    assert_eq!(reason, "the database has a fault in its roles or tables: run `ally360 doctor`");
+    assert_eq!(
+        reason,
+        "the database has a fault in its roles or tables: run `ally360 doctor`"
+    );
 }

@@ -59,7 +59,10 @@ async fn exactly_the_listed_routes_need_no_company() {
 async fn undocumented_routes_are_public_and_say_nothing_of_companies() {
     let world = World::new().await;
     let a = world.tenant().await;
-    for path in UNDOCUMENTED.map(|path| path.replace("{*rest}", "swagger-ui.css").replace("{code}", "not-found")) {
+    for path in UNDOCUMENTED.map(|path| {
+        path.replace("{*rest}", "swagger-ui.css")
+            .replace("{code}", "not-found")
+    }) {
         for client in [world.app.anonymous(), a.client.clone()] {
             let answer = client.send(Method::GET, &path, None).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text());
