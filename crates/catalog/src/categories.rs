@@ -7,8 +7,6 @@ use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::text::{PlainText, SearchTerm};
-
 typed_id!(CategoryId);
 
 permissions! {

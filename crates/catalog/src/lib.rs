@@ -3,7 +3,6 @@
 mod brands;
 mod categories;
 mod products;
-mod text;
 
 pub use brands::BrandId;
 pub use categories::CategoryId;

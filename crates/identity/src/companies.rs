@@ -102,12 +102,7 @@ impl Versioned for Company {
 #[serde(deny_unknown_fields)]
 struct NewCompany {
     #[garde(length(chars, min = 1, max = 150), custom(plain_text))]
-    #[schema(
-        min_length = 1,
-        max_length = 150,
-        pattern = r"\S",
-        example = "Supermercado La Esquina S.A.S."
-    )]
+    #[schema(value_type = PlainText<150>, example = "Supermercado La Esquina S.A.S.")]
     name: String,
     /// With or without dots; a check digit after a dash is verified, without one it is computed.
     #[garde(custom(|v: &String, c: &()| contact::nit_form(v, c)))]
@@ -118,16 +113,16 @@ struct NewCompany {
     #[schema(example = "+573001234567")]
     phone_number: String,
     #[garde(inner(length(chars, min = 1, max = 150), custom(plain_text)))]
-    #[schema(min_length = 1, max_length = 150, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<150>>)]
     trade_name: Option<String>,
     #[garde(inner(length(chars, min = 1, max = 255), custom(plain_text)))]
-    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<255>>)]
     address: Option<String>,
     #[garde(inner(length(chars, min = 1, max = 500), custom(plain_text)))]
-    #[schema(min_length = 1, max_length = 500, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<500>>)]
     description: Option<String>,
     #[garde(inner(length(chars, min = 1, max = 150), custom(plain_text)))]
-    #[schema(min_length = 1, max_length = 150, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<150>>)]
     economic_activity: Option<String>,
     /// IANA; `America/Bogota` when absent.
     #[garde(inner(custom(|v: &String, c: &()| contact::time_zone(v, c))))]
@@ -140,11 +135,11 @@ struct NewCompany {
 struct CompanyPatch {
     #[serde(default)]
     #[garde(inner(length(chars, min = 1, max = 150), custom(plain_text)))]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 150, pattern = r"\S")]
+    #[schema(value_type = PlainText<150>, required = false)]
     name: Patch<String>,
     #[serde(default)]
     #[garde(inner(inner(length(chars, min = 1, max = 150), custom(plain_text))))]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 150, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<150>>)]
     trade_name: Patch<Option<String>>,
     #[serde(default)]
     #[garde(inner(custom(|v: &String, c: &()| contact::nit_form(v, c))))]
@@ -156,15 +151,15 @@ struct CompanyPatch {
     phone_number: Patch<String>,
     #[serde(default)]
     #[garde(inner(inner(length(chars, min = 1, max = 255), custom(plain_text))))]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<255>>)]
     address: Patch<Option<String>>,
     #[serde(default)]
     #[garde(inner(inner(length(chars, min = 1, max = 500), custom(plain_text))))]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 500, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<500>>)]
     description: Patch<Option<String>>,
     #[serde(default)]
     #[garde(inner(inner(length(chars, min = 1, max = 150), custom(plain_text))))]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 150, pattern = r"\S")]
+    #[schema(value_type = Option<PlainText<150>>)]
     economic_activity: Patch<Option<String>>,
     #[serde(default)]
     #[garde(inner(custom(|v: &String, c: &()| contact::time_zone(v, c))))]

@@ -52,10 +52,10 @@ struct Registration {
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     #[garde(length(chars, min = 1, max = 50), custom(plain_text))]
-    #[schema(min_length = 1, max_length = 50, pattern = r"\S", example = "Ana")]
+    #[schema(value_type = PlainText<50>, example = "Ana")]
     pub first_name: String,
     #[garde(length(chars, min = 1, max = 50), custom(plain_text))]
-    #[schema(min_length = 1, max_length = 50, pattern = r"\S", example = "Gómez")]
+    #[schema(value_type = PlainText<50>, example = "Gómez")]
     pub last_name: String,
     /// E.164; ten digits are taken as a Colombian number.
     #[garde(inner(custom(|v: &String, c: &()| contact::phone(v, c))))]

@@ -188,7 +188,12 @@ pub(crate) fn from_query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Res
     let encoded = serde_urlencoded::to_string(pairs).map_err(|_| Error::new(&QUERY_INVALID))?;
     let pairs = serde_urlencoded::Deserializer::new(form_pairs(&encoded));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
-        let name = error.path().to_string();
+        // A repeated parameter is told of in the message only.
+        let text = error.inner().to_string();
+        let repeated = text
+            .strip_prefix("duplicate field `")
+            .and_then(|rest| rest.split('`').next());
+        let name = repeated.map_or_else(|| error.path().to_string(), ToOwned::to_owned);
         Error::new(&QUERY_INVALID).parameter(&name, "invalid", "unknown or invalid parameter")
     })
 }

@@ -16,6 +16,7 @@ pub mod module;
 pub mod output;
 pub mod page;
 pub mod perm;
+pub mod text;
 pub mod types;
 
 /// What a module file needs, in one import.
@@ -27,6 +28,7 @@ pub mod prelude {
     pub use crate::module::Module;
     pub use crate::output::{Created, NoContent};
     pub use crate::page::{Key, List, Listed, Page, PageParams, Sort, contains};
+    pub use crate::text::{PlainText, SearchTerm};
     pub use crate::types::{Money, Timestamp};
     pub use crate::{permissions, typed_id};
     pub use utoipa_axum::routes;

@@ -140,7 +140,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
                     scheduler: true,
                 },
             )
-            .await?
+            .await?;
         }
         Command::Api => {
             run::processes(
@@ -150,7 +150,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
                     ..run::Parts::default()
                 },
             )
-            .await?
+            .await?;
         }
         Command::Worker => {
             run::processes(
@@ -160,7 +160,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
                     ..run::Parts::default()
                 },
             )
-            .await?
+            .await?;
         }
         Command::Scheduler => {
             run::processes(
@@ -170,7 +170,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
                     ..run::Parts::default()
                 },
             )
-            .await?
+            .await?;
         }
         Command::Migrate {
             action: MigrateAction::Up,

@@ -124,7 +124,7 @@ async fn envelope(State(app): State<App>, request: Request, next: Next) -> Respo
             http.status = response.status().as_u16(),
             duration_us = started.elapsed().as_micros() as u64,
             "answered"
-        )
+        );
     });
     response
 }

@@ -199,7 +199,7 @@ async fn serve(
     if let Some(api) = api {
         match api.await {
             Ok(drained) if drained.cut > 0 => {
-                warn!(cut = drained.cut, "connections were still busy and were cut")
+                warn!(cut = drained.cut, "connections were still busy and were cut");
             }
             _ => {}
         }

@@ -8,7 +8,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Product, ProductsRead};
 use crate::brands::BrandId;
 use crate::categories::CategoryId;
-use crate::text::SearchTerm;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::brands::BrandId;
 use crate::categories::CategoryId;
-use crate::text::PlainText;
 
 typed_id!(ProductId);
 

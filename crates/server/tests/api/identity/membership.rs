@@ -309,7 +309,7 @@ async fn without_a_company_the_context_has_no_role() {
 #[tokio::test]
 async fn hearing_changes_takes_no_connection_from_the_pool() {
     let t = testkit::TestApp::with(server::service, |config| {
-        config.database.db_system_connections = 1
+        config.database.db_system_connections = 1;
     })
     .await;
     super::listener(&mut t.superuser().await).await;
