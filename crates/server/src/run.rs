@@ -208,7 +208,7 @@ async fn serve(
     if tokio::time::timeout_at(deadline, app.tasks.wait()).await.is_err() {
         warn!("work was still running at the end of the drain time");
     }
-    app.db.close().await;
+    app.db.close();
     database.close().await;
     outcome
 }

@@ -7,22 +7,22 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sqlx::{Postgres, Transaction};
 use tracing::Instrument;
 
+use super::Tx;
 use crate::app::App;
 use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result};
 
 /// Where a dropped `TenantTx` leaves its transaction for [`scope`] to end.
 #[derive(Clone, Default)]
-pub(super) struct Slot(Arc<Mutex<Option<Transaction<'static, Postgres>>>>);
+pub(super) struct Slot(Arc<Mutex<Option<Tx>>>);
 
 impl Slot {
-    pub(super) fn put(&self, tx: Transaction<'static, Postgres>) {
+    pub(super) fn put(&self, tx: Tx) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
     }
 
-    fn take(&self) -> Option<Transaction<'static, Postgres>> {
+    fn take(&self) -> Option<Tx> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

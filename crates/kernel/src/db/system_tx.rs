@@ -2,16 +2,17 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
+use super::Tx;
 use crate::error::Result;
 
 /// A transaction of the system role: users, sessions, memberships, companies. Dropped without
 /// [`commit`](SystemTx::commit) it rolls back.
-pub struct SystemTx(Transaction<'static, Postgres>);
+pub struct SystemTx(Tx);
 
 impl SystemTx {
-    pub(super) fn new(tx: Transaction<'static, Postgres>) -> SystemTx {
+    pub(super) fn new(tx: Tx) -> SystemTx {
         SystemTx(tx)
     }
 

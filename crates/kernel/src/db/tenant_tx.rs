@@ -5,11 +5,11 @@ use std::ops::{Deref, DerefMut};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, SqlSafeStr, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
 use super::scope::Slot;
-use super::{Db, begin};
+use super::{Db, Tx};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::{Error, Result, UNAUTHENTICATED};
@@ -33,7 +33,7 @@ use crate::perm::Permission;
 /// }
 /// ```
 pub struct TenantTx<P> {
-    tx: Option<Transaction<'static, Postgres>>,
+    tx: Option<Tx>,
     /// Where the transaction goes to be ended by the response; none outside a request.
     slot: Option<Slot>,
     caller: Caller,
@@ -90,16 +90,11 @@ impl Db {
         clippy::disallowed_methods,
         reason = "the values are UUIDs, formatted here; SET takes no parameters"
     )]
-    async fn tenant(
-        &self,
-        tenant: Uuid,
-        user: Uuid,
-        read_only: bool,
-    ) -> Result<Transaction<'static, Postgres>> {
+    async fn tenant(&self, tenant: Uuid, user: Uuid, read_only: bool) -> Result<Tx> {
         let begin_mode = if read_only { "BEGIN READ ONLY" } else { "BEGIN" };
         let statement =
             format!("{begin_mode}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'");
-        begin(&self.app, AssertSqlSafe(statement).into_sql_str()).await
+        self.app.begin(AssertSqlSafe(statement).into_sql_str()).await
     }
 }
 

@@ -70,7 +70,7 @@ async fn dropped_requests_leave_no_trace_on_their_connections() {
     assert_eq!(refused, 0, "of 200 requests after the storm");
     let [(open, idle), _] = t.app.db.pool_state();
     assert!(
-        open <= CONNECTIONS && idle <= open as usize,
+        open <= CONNECTIONS as usize && idle <= open,
         "{open} connections, {idle} idle"
     );
 }

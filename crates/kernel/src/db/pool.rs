@@ -1,0 +1,162 @@
+//! Connections of one role, lent for one transaction each.
+//!
+//! A connection comes back only when its transaction has ended. What is cut in between (a request
+//! dropped during BEGIN, a server that went away) costs the connection, never the isolation of who
+//! is lent it next.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection, SqlStr};
+use sqlx_core::transaction::TransactionManager;
+
+use crate::error::{BUSY, Error, Result, UNAVAILABLE};
+
+type Manager = <sqlx::Postgres as sqlx::Database>::TransactionManager;
+
+/// Longest time to connect and log in.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Connections are renewed after this time, so that they spread over servers again.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+/// Longest time for a ROLLBACK that nobody waits for.
+const ROLLBACK: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Connector(PgConnectOptions);
+
+impl managed::Manager for Connector {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> sqlx::Result<PgConnection> {
+        self.0.connect().await
+    }
+
+    async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        // Whether it is alive shows at BEGIN.
+        if metrics.age() > MAX_AGE {
+            Err(RecycleError::message("old"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The connections of one role.
+#[derive(Clone, Debug)]
+pub(super) struct Pool(managed::Pool<Connector>);
+
+impl Pool {
+    /// Nothing is connected until the first use. `wait` is for a free connection.
+    pub fn new(options: PgConnectOptions, max: u32, wait: Duration) -> Pool {
+        let pool = managed::Pool::builder(Connector(options))
+            .max_size(max as usize)
+            .wait_timeout(Some(wait))
+            .create_timeout(Some(CONNECT))
+            .runtime(Runtime::Tokio1)
+            .build();
+        Pool(pool.unwrap_or_else(|_| unreachable!("a runtime is given for the timeouts")))
+    }
+
+    /// Begins a transaction with this statement. Connections that died while idle show here, before
+    /// anything was done: they are discarded and the next one is tried.
+    pub async fn begin(&self, statement: SqlStr) -> Result<Tx> {
+        let mut stale = self.0.status().max_size;
+        loop {
+            let mut tx = Tx {
+                conn: Some(self.0.get().await.map_err(not_lent)?),
+                begun: false,
+            };
+            match Manager::begin(&mut tx, Some(statement.clone())).await {
+                Ok(()) => {
+                    tx.begun = true;
+                    return Ok(tx);
+                }
+                Err(error) if stale > 0 && is_stale(&error) => stale -= 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// How to connect outside the pool.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.0.manager().0
+    }
+
+    /// Connections open and idle.
+    pub fn state(&self) -> (usize, usize) {
+        let status = self.0.status();
+        (status.size, status.available)
+    }
+
+    /// Lends no more; closes what comes back.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+fn not_lent(error: PoolError<sqlx::Error>) -> Error {
+    match error {
+        PoolError::Timeout(TimeoutType::Wait) => Error::new(&BUSY),
+        PoolError::Backend(error) => error.into(),
+        _ => Error::new(&UNAVAILABLE),
+    }
+}
+
+fn is_stale(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(db) => matches!(db.code().as_deref(), Some("57P01" | "57P05" | "25P03")),
+        _ => false,
+    }
+}
+
+/// A connection inside a transaction. Dropped, it rolls back in the background.
+pub(super) struct Tx {
+    /// Taken only by the end of the transaction.
+    conn: Option<Object<Connector>>,
+    begun: bool,
+}
+
+impl Tx {
+    /// Makes the changes durable.
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        Manager::commit(&mut self).await?;
+        self.conn = None;
+        Ok(())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        let Some(mut conn) = self.conn.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if self.begun => drop(runtime.spawn(async move {
+                let rolled_back = tokio::time::timeout(ROLLBACK, Manager::rollback(&mut conn)).await;
+                if !matches!(rolled_back, Ok(Ok(()))) {
+                    drop(Object::take(conn));
+                }
+            })),
+            // Somewhere between BEGIN and its answer.
+            _ => drop(Object::take(conn)),
+        }
+    }
+}
+
+const HELD: &str = "held until the end";
+
+impl Deref for Tx {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        self.conn.as_ref().expect(HELD)
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.conn.as_mut().expect(HELD)
+    }
+}
