@@ -18,7 +18,9 @@ end $$;
 -- Makes a table tenant-scoped: default, row security (forced), policies, grants, trigger. Call it
 -- again after adding columns. `system_too` opens the table to ally_system as well, for what both
 -- sides need (companies, memberships); such a table may be read across companies by that role only.
-create function tenant_table(target regclass, system_too boolean default false) returns void
+-- `installation_too` admits rows of the installation itself, under the nil UUID: no foreign key then.
+create function tenant_table(target regclass, system_too boolean default false, installation_too boolean default false)
+  returns void
   language plpgsql
   as $$
 declare
@@ -48,7 +50,7 @@ begin
       'for each row execute function bump_version()', target);
   end if;
   -- Declared with the table: added later, its check would run under row security and see nothing.
-  if target <> 'companies'::regclass
+  if target <> 'companies'::regclass and not installation_too
      and not exists (select from pg_constraint where conrelid = target and confrelid = 'companies'::regclass) then
     raise exception '% needs: tenant_id uuid not null references companies', target;
   end if;

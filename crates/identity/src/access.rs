@@ -25,6 +25,8 @@ pub enum Access {
     UserWithOptionalCompany,
     /// A signed-in member of the company that the request names.
     Business,
+    /// Whoever runs the installation: the operator token, as bearer or as the password of HTTP Basic.
+    Operator,
 }
 
 /// Every route that is not [`Access::Business`]: method, path, access. Nothing else is exempt.
@@ -38,6 +40,8 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/docs/{*rest}", Access::Public),
     (Method::GET, "/problems", Access::Public),
     (Method::GET, "/problems/{code}", Access::Public),
+    // Has a token of its own.
+    (Method::POST, "/store/events", Access::Public),
     (Method::POST, "/auth/register", Access::Public),
     (Method::POST, "/auth/verify-email", Access::Public),
     (Method::POST, "/auth/login", Access::Public),
@@ -48,6 +52,13 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/auth/context", Access::UserWithOptionalCompany),
     (Method::POST, "/company", Access::User),
     (Method::GET, "/company/my_companies", Access::User),
+    (Method::GET, "/operator/jobs", Access::Operator),
+    (Method::GET, "/operator/jobs.json", Access::Operator),
+    (
+        Method::POST,
+        "/operator/jobs/{tenant_id}/{job_id}/retry",
+        Access::Operator,
+    ),
 ];
 
 const COMPANY_HEADER: HeaderName = HeaderName::from_static("x-company-id");
@@ -73,6 +84,12 @@ pub async fn authenticate(State(identity): State<Identity>, mut request: Request
         .get::<MatchedPath>()
         .map_or("", MatchedPath::as_str);
     let access = access_of(request.method(), path);
+    if access == Access::Operator {
+        return match identity.0.operator.check(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refusal,
+        };
+    }
     match resolve(&identity, access, &mut request).await {
         Ok(None) => next.run(request).await,
         Ok(Some(tenant)) => {
@@ -94,7 +111,7 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
     let tenant = match access {
         Access::Business => Some(company(request.headers(), &claims)?.ok_or(&COMPANY_HEADER_MISSING)?),
         Access::UserWithOptionalCompany => company(request.headers(), &claims)?,
-        Access::User | Access::Public => None,
+        Access::User | Access::Public | Access::Operator => None,
     };
     let Some(tenant) = tenant else {
         Span::current().record("user.id", tracing::field::display(claims.sub));

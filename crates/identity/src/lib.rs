@@ -7,6 +7,7 @@ mod companies;
 mod contact;
 mod me;
 mod memberships;
+mod operator;
 mod passwords;
 mod purge;
 mod registration;
@@ -17,7 +18,7 @@ mod tokens;
 pub use access::{Access, EXEMPT, access_of, authenticate};
 pub use contact::nit_check_digit;
 pub use passwords::Passwords;
-pub use purge::purge_expired;
+pub use purge::{PurgeExpired, purge_expired};
 pub use registration::verification_token;
 pub use roles::{ROLES, grants, may};
 
@@ -28,6 +29,7 @@ use kernel::error::Code;
 use kernel::module::Module;
 
 use callers::Callers;
+use operator::Operator;
 use tokens::Tokens;
 
 pub(crate) const EMAIL_OR_PASSWORD_WRONG: Code =
@@ -64,6 +66,7 @@ struct Parts {
     tokens: Tokens,
     passwords: Passwords,
     callers: Callers,
+    operator: Operator,
 }
 
 impl Identity {
@@ -73,6 +76,7 @@ impl Identity {
             tokens: Tokens::new(app),
             passwords: Passwords::new(app.config.auth.password_concurrency),
             callers: Callers::new(app.db.clone()),
+            operator: Operator::new(app),
         }));
         callers::listen(app, identity.clone());
         identity
@@ -91,5 +95,6 @@ pub fn modules() -> Vec<Module> {
         sessions::module(),
         me::module(),
         companies::module(),
+        purge::module(),
     ]
 }

@@ -25,6 +25,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ("categories.write", MANAGERS),
     ("company.read", ALL),
     ("company.write", MANAGERS),
+    ("files.read", ALL),
+    (
+        "files.write",
+        &["owner", "admin", "accountant", "supervisor", "seller", "cashier"],
+    ),
+    ("jobs.read", ALL),
+    ("jobs.write", MANAGERS),
     ("products.read", ALL),
     ("products.write", MANAGERS),
 ];

@@ -29,3 +29,11 @@ impl Caller {
         self.grants.contains(permission)
     }
 }
+
+/// What a request is known by in logs and traces; jobs carry it along.
+#[derive(Clone, Debug, Default)]
+pub struct Cause {
+    pub request_id: Option<String>,
+    /// W3C trace context, as the client sent it.
+    pub traceparent: Option<String>,
+}

@@ -70,6 +70,9 @@ pub struct AuthConfig {
     /// Passwords hashed or verified at once [default: the number of cores]
     #[arg(long, env = "ALLY360_PASSWORD_CONCURRENCY", value_parser = at_least_one())]
     pub password_concurrency: Option<usize>,
+    /// Token that opens /operator to operators, at least 32 bytes [default: there is no /operator]
+    #[arg(long, env = "ALLY360_OPERATOR_TOKEN", hide_env_values = true, value_parser = parse_token)]
+    pub operator_token: Option<String>,
 }
 
 /// The HTTP side.
@@ -98,6 +101,26 @@ pub struct HttpConfig {
     pub drain_seconds: u64,
 }
 
+/// Background jobs.
+#[derive(Args, Clone, Debug)]
+pub struct JobsConfig {
+    /// Queues that a worker serves, comma separated [default: all]
+    #[arg(long, env = "ALLY360_QUEUES", value_delimiter = ',')]
+    pub queue: Vec<String>,
+    /// Jobs at once, per worker
+    #[arg(long, env = "ALLY360_WORKER_CONCURRENCY", default_value_t = 8)]
+    pub worker_concurrency: usize,
+    /// Jobs of one company at once in a queue, over all workers
+    #[arg(long, env = "ALLY360_JOBS_PER_COMPANY", default_value_t = 4, value_parser = clap::value_parser!(i64).range(1..))]
+    pub jobs_per_company: i64,
+    /// Seconds after which a job of a silent worker is given to another
+    #[arg(long, env = "ALLY360_JOB_LEASE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    pub job_lease_seconds: u64,
+    /// Days that the history of jobs is kept
+    #[arg(long, env = "ALLY360_JOB_HISTORY_DAYS", default_value_t = 14, value_parser = clap::value_parser!(i32).range(1..=3650))]
+    pub job_history_days: i32,
+}
+
 /// Every setting that request code reads.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -118,6 +141,8 @@ pub struct Config {
     pub auth: AuthConfig,
     #[command(flatten)]
     pub http: HttpConfig,
+    #[command(flatten)]
+    pub jobs: JobsConfig,
 }
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
@@ -125,11 +150,26 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 }
 
 /// true/1/yes/on and false/0/no/off in any case, quoted or not, as `.env` files have them.
-fn parse_bool(value: &str) -> Result<bool, String> {
+///
+/// # Errors
+/// What was expected.
+pub fn parse_bool(value: &str) -> Result<bool, String> {
     match value.trim_matches(['"', '\'', ' ']).to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" | "" => Ok(false),
         _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// A token long enough that nobody guesses it.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_token(value: &str) -> Result<String, String> {
+    if value.len() < 32 {
+        Err("expected at least 32 bytes (openssl rand -hex 32)".to_owned())
+    } else {
+        Ok(value.to_owned())
     }
 }
 

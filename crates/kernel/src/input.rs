@@ -183,6 +183,31 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
+/// The query's parameters; types used here carry `deny_unknown_fields`.
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        Ok(Query(from_query(&query_pairs(parts)?)?))
+    }
+}
+
+/// The query's pairs, decoded.
+pub(crate) fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>> {
+    let query = parts.uri.query().unwrap_or_default();
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query).map_err(|_| Error::new(&QUERY_INVALID))?;
+    if pairs
+        .iter()
+        .any(|(name, value)| name.contains('\0') || value.contains('\0'))
+    {
+        return Err(Error::new(&QUERY_INVALID).detail("NUL is not allowed"));
+    }
+    Ok(pairs)
+}
+
 /// Parses query pairs into `T` (with `deny_unknown_fields`).
 pub(crate) fn from_query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T> {
     let encoded = serde_urlencoded::to_string(pairs).map_err(|_| Error::new(&QUERY_INVALID))?;

@@ -11,6 +11,7 @@ pub mod error;
 pub mod etag;
 pub mod ids;
 pub mod input;
+pub mod job;
 pub mod keys;
 pub mod module;
 pub mod output;
@@ -24,7 +25,7 @@ pub mod prelude {
     pub use crate::db::TenantTx;
     pub use crate::error::{Code, Constraint, Error, OnConstraint, Result, VALIDATION_FAILED};
     pub use crate::etag::{IfMatch, Tagged, Versioned};
-    pub use crate::input::{Patch, Path, Valid, plain_text};
+    pub use crate::input::{Patch, Path, Query, Valid, plain_text};
     pub use crate::module::Module;
     pub use crate::output::{Created, NoContent};
     pub use crate::page::{Key, List, Listed, Page, PageParams, Sort, contains};

@@ -2,8 +2,11 @@
 
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
+use std::time::Duration;
+
 use crate::app::App;
 use crate::error::{Code, Constraint, register_constraints};
+use crate::job::{Job, JobKind, Schedule};
 
 /// One noun of the API.
 pub struct Module {
@@ -12,6 +15,8 @@ pub struct Module {
     pub permissions: &'static [&'static str],
     pub constraints: &'static [Constraint],
     pub problems: &'static [&'static Code],
+    pub jobs: Vec<JobKind>,
+    pub schedules: Vec<Schedule>,
 }
 
 impl Module {
@@ -23,6 +28,8 @@ impl Module {
             permissions: &[],
             constraints: &[],
             problems: &[],
+            jobs: Vec::new(),
+            schedules: Vec::new(),
         }
     }
 
@@ -45,6 +52,20 @@ impl Module {
     pub fn constraints(mut self, constraints: &'static [Constraint]) -> Module {
         self.constraints = constraints;
         self
+    }
+
+    /// A job that workers of this program run.
+    #[must_use]
+    pub fn job<J: Job>(mut self) -> Module {
+        self.jobs.push(JobKind::of::<J>());
+        self
+    }
+
+    /// A job that runs once per period.
+    #[must_use]
+    pub fn every<J: Job + Default + Sync>(mut self, period: Duration) -> Module {
+        self.schedules.push(Schedule::every::<J>(period));
+        self.job::<J>()
     }
 
     /// Problems that the handlers raise themselves.

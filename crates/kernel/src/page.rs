@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::caller::{Caller, UserCaller};
 use crate::cursor;
 use crate::error::{Error, QUERY_INVALID, Result, UNAUTHENTICATED};
-use crate::input::from_query;
+use crate::input::{from_query, query_pairs};
 use crate::keys::{Digest32, sha256};
 use crate::output::json;
 use crate::types::Timestamp;
@@ -141,16 +141,7 @@ impl<F: DeserializeOwned + Send> FromRequestParts<App> for List<F> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let subject = subject(parts).ok_or(&UNAUTHENTICATED)?;
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> =
-            serde_urlencoded::from_str(query).map_err(|_| Error::new(&QUERY_INVALID))?;
-        if pairs
-            .iter()
-            .any(|(name, value)| name.contains('\0') || value.contains('\0'))
-        {
-            return Err(Error::new(&QUERY_INVALID).detail("NUL is not allowed"));
-        }
-        let (page, filter): (Vec<_>, Vec<_>) = pairs
+        let (page, filter): (Vec<_>, Vec<_>) = query_pairs(parts)?
             .into_iter()
             .partition(|(name, _)| PAGE_PARAMS.contains(&name.as_str()));
         let params: PageParams = from_query(&page)?;

@@ -41,6 +41,11 @@ pub enum Command {
         #[command(subcommand)]
         action: DemoAction,
     },
+    /// Files, for operators
+    Files {
+        #[command(subcommand)]
+        action: FilesAction,
+    },
     /// Users, for operators
     User {
         #[command(subcommand)]
@@ -62,6 +67,16 @@ pub enum MigrateAction {
 pub enum DemoAction {
     /// Create the demo companies; doing it again changes nothing
     Seed,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum FilesAction {
+    /// Report objects without a file and files without their object, and delete such objects
+    Sweep {
+        /// Only report
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -182,6 +197,9 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Demo {
             action: DemoAction::Seed,
         } => run::seed(settings).await?,
+        Command::Files {
+            action: FilesAction::Sweep { dry_run },
+        } => run::sweep_files(settings, dry_run).await?,
         Command::User {
             action: UserAction::VerificationToken { email },
         } => run::verification_token(settings, &email).await?,

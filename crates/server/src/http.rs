@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use identity::Identity;
 use kernel::app::App;
+use kernel::caller::Cause;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -89,9 +90,14 @@ fn cors(app: &App) -> CorsLayer {
         .max_age(Duration::from_secs(600))
 }
 
-async fn envelope(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
+    let cause = Cause {
+        request_id: Some(id.clone()),
+        traceparent: traceparent(request.headers()),
+    };
+    request.extensions_mut().insert(cause);
     let method = request.method().clone();
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let route = request
@@ -150,6 +156,14 @@ fn request_id(headers: &HeaderMap) -> String {
         (Some(id), None) if sane(id) => id.to_owned(),
         _ => kernel::ids::new_id().to_string(),
     }
+}
+
+/// The W3C trace context, if it has the shape of one.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<&str> = value.split('-').collect();
+    matches!(parts[..], [v, trace, span, flags] if hex(v, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2)).then(|| value.to_owned())
 }
 
 /// RFC 9110, 13.1.2: weak comparison.

@@ -7,7 +7,6 @@ pub mod doctor;
 mod health;
 mod http;
 mod listen;
-pub mod maintenance;
 mod openapi;
 mod run;
 pub mod settings;
@@ -16,6 +15,7 @@ mod telemetry;
 use axum::Router;
 use identity::Identity;
 use kernel::app::App;
+use kernel::job::{JobKind, Schedule};
 use kernel::module::Module;
 use tower_http::normalize_path::NormalizePath;
 
@@ -29,7 +29,19 @@ pub type Service = NormalizePath<Router>;
 pub fn modules() -> Vec<Module> {
     let mut modules = identity::modules();
     modules.extend(catalog::modules());
+    modules.extend(files::modules());
+    modules.extend(worker::modules());
     modules
+}
+
+/// The jobs that this program runs, and those that it runs periodically.
+pub fn jobs() -> (Vec<JobKind>, Vec<Schedule>) {
+    let modules = modules();
+    let kinds = modules.iter().flat_map(|m| m.jobs.iter().cloned()).collect();
+    (
+        kinds,
+        modules.iter().flat_map(|m| m.schedules.iter().copied()).collect(),
+    )
 }
 
 /// The API of a process.

@@ -69,6 +69,8 @@ fn complete(document: &mut Value, codes: &[&Code], module_codes: &[(String, Vec<
     let Some(paths) = document["paths"].as_object_mut() else {
         return;
     };
+    // For the object store, not for clients.
+    paths.remove("/store/events");
     for (path, item) in paths {
         let own = module_codes
             .iter()
@@ -100,7 +102,7 @@ fn complete_operation(
     operation.insert(
         "security".to_owned(),
         match access {
-            Access::Public => json!([]),
+            Access::Public | Access::Operator => json!([]),
             Access::User | Access::UserWithOptionalCompany => json!([{"bearer": scopes}]),
             // The company by header, or inside a context token.
             Access::Business => json!([{"bearer": scopes, "company": []}, {"bearer": scopes}]),

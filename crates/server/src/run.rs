@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use embedded_pg::EmbeddedPg;
+use files::Files;
+use inspect::Inspector;
 use kernel::app::App;
 use kernel::clock::Clock;
 use kernel::config::Environment;
@@ -13,13 +15,18 @@ use kernel::db::{Db, migrate};
 use kernel::keys::Keys;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use storage::{EmbeddedStore, Storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
+use worker::Worker;
 
 use crate::cli::say;
 use crate::settings::Settings;
-use crate::{demo, health, listen, maintenance, service};
+use crate::{demo, health, listen, service};
+
+/// Between two attempts to reach the object store at start.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What one process does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -164,12 +171,42 @@ async fn serve(
     listener: Option<TcpListener>,
     dev: bool,
 ) -> anyhow::Result<()> {
-    let app = database.app(settings);
+    let mut app = database.app(settings);
+    let mut store = None;
+    let shares_store = !settings.storage.is_embedded() || parts.all();
+    if !shares_store {
+        warn!("no object store to share: files are unavailable until MINIO_HOST is set");
+    } else if parts.api || parts.worker {
+        match open_files(settings).await {
+            Ok((files, embedded)) => {
+                app.tasks.spawn(prepare(app.clone(), files.storage.clone()));
+                app = app.with_part(files);
+                store = embedded;
+            }
+            Err(error) => {
+                database.close().await;
+                return Err(error);
+            }
+        }
+    }
+    if let Some(store) = &store {
+        app.tasks.spawn(files::follow(app.clone(), store.subscribe()));
+    }
+    let bell = app.clone();
+    app.tasks.spawn(async move {
+        bell.stopping
+            .run_until_cancelled(bell.db.bell().carry(&bell.db))
+            .await
+    });
+    let (mut kinds, schedules) = crate::jobs();
+    if !shares_store {
+        kinds.retain(|kind| kind.queue != files::QUEUE);
+    }
     if parts.worker {
-        app.tasks.spawn(maintenance::work(app.clone()));
+        app.tasks.spawn(Worker::new(&app, kinds, settings.worker()).run());
     }
     if parts.scheduler {
-        app.tasks.spawn(maintenance::schedule(app.clone()));
+        app.tasks.spawn(worker::schedule(app.clone(), schedules));
     }
     let mut address = None;
     let api = listener.map(|listener| {
@@ -208,9 +245,41 @@ async fn serve(
     if tokio::time::timeout_at(deadline, app.tasks.wait()).await.is_err() {
         warn!("work was still running at the end of the drain time");
     }
+    if let Some(store) = store {
+        store.stop().await;
+    }
     app.db.close();
     database.close().await;
     outcome
+}
+
+/// Object storage as configured, embedded or not, and what looks into files.
+async fn open_files(settings: &Settings) -> anyhow::Result<(Files, Option<EmbeddedStore>)> {
+    let inspector = Inspector::new(&settings.inspect)?;
+    let (storage, embedded) = storage::open(&settings.storage, &settings.data_dir).await?;
+    Ok((
+        Files {
+            storage,
+            inspector,
+            config: settings.files.clone(),
+        },
+        embedded,
+    ))
+}
+
+/// Makes the buckets as they have to be, however long the store is away.
+async fn prepare(app: App, storage: Storage) {
+    while let Err(error) = storage.ensure_buckets().await {
+        warn!(%error, "the object store is not ready; trying again");
+        if app
+            .stopping
+            .run_until_cancelled(tokio::time::sleep(STORE_PAUSE))
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
 }
 
 /// Prints `ready http://ADDR`, the one line of standard output, once `/health/ready` answers 200.
@@ -302,5 +371,22 @@ pub async fn verification_token(settings: Settings, email: &str) -> anyhow::Resu
     database.close().await;
     let token = token?.with_context(|| format!("no user has the address {email}"))?;
     say(&token)?;
+    Ok(())
+}
+
+/// `ally360 files sweep`.
+pub async fn sweep_files(settings: Settings, dry_run: bool) -> anyhow::Result<()> {
+    let database = Database::open(&settings).await?;
+    let swept = async {
+        let (files, store) = open_files(&settings).await?;
+        let found = files::sweep(&database.app(&settings).with_part(files), dry_run).await;
+        if let Some(store) = store {
+            store.stop().await;
+        }
+        found
+    };
+    let swept = swept.await;
+    database.close().await;
+    say(&serde_json::to_string_pretty(&swept?)?)?;
     Ok(())
 }

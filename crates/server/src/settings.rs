@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use files::FilesConfig;
+use inspect::InspectConfig;
 use kernel::config::Config;
 use kernel::db::{PoolSize, RolePasswords};
 use kernel::keys::Keys;
 use std::time::Duration;
+use storage::StorageConfig;
 
 use crate::listen::Limits;
 
@@ -23,6 +26,12 @@ pub struct Settings {
     pub data_dir: PathBuf,
     #[command(flatten)]
     pub config: Config,
+    #[command(flatten)]
+    pub storage: StorageConfig,
+    #[command(flatten)]
+    pub files: FilesConfig,
+    #[command(flatten)]
+    pub inspect: InspectConfig,
 }
 
 impl Settings {
@@ -69,6 +78,19 @@ impl Settings {
             app: database.db_app_connections,
             system: database.db_system_connections,
             acquire_timeout: Duration::from_secs(database.db_acquire_seconds),
+        }
+    }
+
+    /// Settings of the worker.
+    pub fn worker(&self) -> worker::Options {
+        let jobs = &self.config.jobs;
+        worker::Options {
+            queues: jobs.queue.clone(),
+            concurrency: jobs.worker_concurrency,
+            per_tenant: jobs.jobs_per_company,
+            lease: Duration::from_secs(jobs.job_lease_seconds),
+            drain: Duration::from_secs(self.config.http.drain_seconds),
+            days_kept: jobs.job_history_days,
         }
     }
 

@@ -3,24 +3,35 @@
 
 mod client;
 mod database;
+mod jobs;
+mod store;
 
 pub use client::{Answer, Client};
 pub use database::TestDb;
+pub use jobs::RunningWorker;
+pub use store::TestStore;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
 use clap::Parser;
+use files::{Files, FilesConfig};
+use inspect::{InspectConfig, Inspector};
 use kernel::app::App;
 use kernel::clock::Clock;
 use kernel::config::Config;
 use kernel::db::{Db, PoolSize, RolePasswords};
+use kernel::job::JobKind;
 use kernel::keys::Keys;
 use serde_json::json;
 use sqlx::PgConnection;
+use storage::StorageConfig;
+use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tower::util::BoxCloneSyncService;
 
 /// The API under test.
@@ -36,7 +47,16 @@ const PASSWORD_HASH: &str =
 struct Defaults {
     #[command(flatten)]
     config: Config,
+    #[command(flatten)]
+    storage: StorageConfig,
+    #[command(flatten)]
+    files: FilesConfig,
+    #[command(flatten)]
+    inspect: InspectConfig,
 }
+
+/// Token with which the store of a test may report uploads.
+pub const STORE_EVENT_TOKEN: &str = "the token of the store in tests, 32 bytes";
 
 /// An API in this process on a database of its own.
 pub struct TestApp {
@@ -44,6 +64,11 @@ pub struct TestApp {
     service: ApiService,
     db: TestDb,
     users: AtomicU32,
+    /// The jobs that [`run_jobs`](TestApp::run_jobs) knows.
+    kinds: Vec<JobKind>,
+    store: Mutex<TestStore>,
+    /// Passes the store's arrivals on.
+    follower: StdMutex<Option<AbortHandle>>,
 }
 
 impl TestApp {
@@ -62,13 +87,27 @@ impl TestApp {
         S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
     {
+        TestApp::with_files(build, change, |_| {}).await
+    }
+
+    /// Starts with changed settings and another way to treat files.
+    pub async fn with_files<S>(
+        build: impl FnOnce(&App) -> S,
+        change: impl FnOnce(&mut Config),
+        change_files: impl FnOnce(&mut Files),
+    ) -> TestApp
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
         // Shown with a failing test.
         let _ = tracing_subscriber::fmt()
             .with_env_filter("warn")
             .with_test_writer()
             .try_init();
         let db = TestDb::create().await;
-        let mut config = Defaults::parse_from(["test"]).config;
+        let defaults = Defaults::parse_from(["test"]);
+        let mut config = defaults.config;
         change(&mut config);
         let size = PoolSize {
             app: config.database.db_app_connections,
@@ -87,13 +126,68 @@ impl TestApp {
             Keys::new("a secret of the tests, 32 bytes long"),
             Clock::default(),
         );
+        let (store, storage) = TestStore::start(&defaults.storage).await;
+        let inspector = Inspector::new(&defaults.inspect).expect("an inspector");
+        let mut files = Files {
+            storage,
+            inspector,
+            config: defaults.files,
+        };
+        files.config.store_event_token = Some(STORE_EVENT_TOKEN.to_owned());
+        change_files(&mut files);
+        let app = app.with_part(files);
         let service = BoxCloneSyncService::new(build(&app));
-        TestApp {
+        let (users, store, follower) = (AtomicU32::new(0), Mutex::new(store), StdMutex::new(None));
+        let t = TestApp {
             app,
             service,
             db,
-            users: AtomicU32::new(0),
-        }
+            users,
+            kinds: Vec::new(),
+            store,
+            follower,
+        };
+        t.follow_store().await;
+        t
+    }
+
+    /// The same with these kinds of jobs for [`run_jobs`](TestApp::run_jobs).
+    #[must_use]
+    pub fn with_jobs(self, kinds: Vec<JobKind>) -> TestApp {
+        TestApp { kinds, ..self }
+    }
+
+    /// Nobody hears any more of what arrives at the store.
+    pub fn ignore_store(&self) {
+        let follower = self
+            .follower
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        follower.inspect(AbortHandle::abort);
+    }
+
+    /// The store goes away.
+    pub async fn stop_store(&self) {
+        self.store.lock().await.stop().await;
+    }
+
+    /// The store comes back.
+    pub async fn restart_store(&self) {
+        self.store.lock().await.restart().await;
+        self.follow_store().await;
+    }
+
+    async fn follow_store(&self) {
+        let arrivals = self
+            .store
+            .lock()
+            .await
+            .running()
+            .expect("a running store")
+            .subscribe();
+        let task = self.app.tasks.spawn(files::follow(self.app.clone(), arrivals));
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
     }
 
     /// A caller without a token.

@@ -1,6 +1,7 @@
 //! Database access. Two login roles with disjoint grants, one pool each; neither pool is reachable
 //! from outside: tenant data goes through [`TenantTx`], global data through [`SystemTx`].
 
+mod bell;
 mod connect;
 pub mod migrate;
 mod pool;
@@ -8,6 +9,7 @@ mod scope;
 mod system_tx;
 mod tenant_tx;
 
+pub use bell::Bell;
 pub use connect::{connect_options, ssl_free};
 pub use scope::scope;
 pub use system_tx::SystemTx;
@@ -41,6 +43,7 @@ pub struct PoolSize {
 pub struct Db {
     app: Pool,
     system: Pool,
+    bell: Bell,
 }
 
 impl Db {
@@ -58,6 +61,7 @@ impl Db {
         Db {
             app: open(APP_ROLE, &roles.app, size.app),
             system: open(SYSTEM_ROLE, &roles.system, size.system),
+            bell: Bell::default(),
         }
     }
 
@@ -81,6 +85,11 @@ impl Db {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(channel).await?;
         Ok(listener)
+    }
+
+    /// The bell that commits of enqueued jobs ring.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Connections now open and idle, (application, system); for health and tests.

@@ -9,20 +9,23 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
-use super::Tx;
+use super::{Bell, Tx};
 use crate::app::App;
 use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result};
 
 /// Where a dropped `TenantTx` leaves its transaction for [`scope`] to end.
 #[derive(Clone, Default)]
-pub(super) struct Slot(Arc<Mutex<Option<Tx>>>);
+pub(super) struct Slot(Arc<Mutex<Option<Left>>>);
+
+/// A transaction, and the bell to ring once it has committed.
+type Left = (Tx, Option<Bell>);
 
 impl Slot {
-    pub(super) fn put(&self, tx: Tx) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx);
+    pub(super) fn put(&self, tx: Tx, bell: Option<Bell>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((tx, bell));
     }
 
-    fn take(&self) -> Option<Tx> {
+    fn take(&self) -> Option<Left> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -49,7 +52,9 @@ async fn run(mut request: Request, next: Next, read: bool) -> Response {
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
     let response = next.run(request).await;
-    let Some(tx) = slot.take() else { return response };
+    let Some((tx, bell)) = slot.take() else {
+        return response;
+    };
     let success = response.status().is_success() || response.status().is_redirection();
     if read || !success {
         // Dropping queues the ROLLBACK, which the pool sends while the response is already on its
@@ -58,7 +63,10 @@ async fn run(mut request: Request, next: Next, read: bool) -> Response {
         return response;
     }
     match tx.commit().await {
-        Ok(()) => response,
+        Ok(()) => {
+            bell.inspect(Bell::ring);
+            response
+        }
         Err(error) => Error::from(error).into_response(),
     }
 }

@@ -9,9 +9,9 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
 use super::scope::Slot;
-use super::{Db, Tx};
+use super::{Bell, Db, Tx};
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, Cause};
 use crate::error::{Error, Result, UNAUTHENTICATED};
 use crate::perm::Permission;
 
@@ -37,6 +37,10 @@ pub struct TenantTx<P> {
     /// Where the transaction goes to be ended by the response; none outside a request.
     slot: Option<Slot>,
     caller: Caller,
+    cause: Cause,
+    /// The bell to ring after the commit, when a job was enqueued.
+    bell: Bell,
+    enqueued: bool,
     permission: PhantomData<P>,
 }
 
@@ -44,6 +48,22 @@ impl<P> TenantTx<P> {
     /// Who is calling, and for which company.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Wakes workers as soon as the transaction has committed.
+    pub(crate) fn ring_after_commit(&mut self) {
+        self.enqueued = true;
+    }
+
+    /// The same transaction, on behalf of this request.
+    pub(crate) fn caused_by(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// The request that it is about.
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.cause
     }
 }
 
@@ -53,7 +73,7 @@ impl<P: Permission> TenantTx<P> {
     /// # Errors
     /// `permission-missing`, or those of the database.
     pub async fn begin(db: &Db, caller: Caller) -> Result<Self> {
-        TenantTx::open(db, caller, None).await
+        TenantTx::open(db, caller, Cause::default(), None).await
     }
 
     /// Makes the changes durable now.
@@ -64,10 +84,13 @@ impl<P: Permission> TenantTx<P> {
         if let Some(tx) = self.tx.take() {
             tx.commit().await?;
         }
+        if self.enqueued {
+            self.bell.ring();
+        }
         Ok(())
     }
 
-    async fn open(db: &Db, caller: Caller, slot: Option<Slot>) -> Result<Self> {
+    async fn open(db: &Db, caller: Caller, cause: Cause, slot: Option<Slot>) -> Result<Self> {
         if !caller.may(P::NAME) {
             return Err(Error::forbidden(P::NAME));
         }
@@ -78,6 +101,9 @@ impl<P: Permission> TenantTx<P> {
             tx: Some(tx),
             slot,
             caller,
+            cause,
+            bell: db.bell.clone(),
+            enqueued: false,
             permission: PhantomData,
         })
     }
@@ -108,7 +134,8 @@ impl<P: Permission> FromRequestParts<App> for TenantTx<P> {
             .get::<Slot>()
             .ok_or_else(|| anyhow::anyhow!("route outside the tenant scope"))?
             .clone();
-        TenantTx::open(&app.db, caller, Some(slot)).await
+        let cause = parts.extensions.get::<Cause>().cloned().unwrap_or_default();
+        TenantTx::open(&app.db, caller, cause, Some(slot)).await
     }
 }
 
@@ -130,7 +157,7 @@ impl<P> DerefMut for TenantTx<P> {
 impl<P> Drop for TenantTx<P> {
     fn drop(&mut self) {
         if let (Some(tx), Some(slot)) = (self.tx.take(), &self.slot) {
-            slot.put(tx);
+            slot.put(tx, self.enqueued.then(|| self.bell.clone()));
         }
     }
 }

@@ -3,6 +3,7 @@
 --
 --   $1 global tables                        $3 tables that ally_search reads
 --   $2 tenant tables open to ally_system    $4 audited SECURITY DEFINER functions, as regprocedure writes them
+--   $6 tables with rows of no company       $5 their owners, in the same order
 with
 roles as (
   select rolname as name, pg_roles.* from pg_roles
@@ -18,7 +19,7 @@ relations as (
   select c.oid, c.relname as name, c.relkind as kind, c.relowner as owner, c.reloptions as options,
          c.relrowsecurity as secured, c.relforcerowsecurity as forced,
          c.relkind in ('r', 'p') as is_table, root.relname = any($1) as is_global,
-         exists (select from pg_inherits where inhrelid = c.oid) as is_child
+         root.relname = any($6) as of_installation, exists (select from pg_inherits where inhrelid = c.oid) as is_child
     from pg_class as c
     join pg_class as root on root.oid = coalesce(pg_partition_root(c.oid), c.oid)
    where c.relnamespace = 'ally'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -92,7 +93,7 @@ faults (rule, object, fault) as (
          select from pg_index as i
           where i.indrelid = t.oid and i.indisvalid and i.indpred is null and i.indkey[0] = t.key),
        'no valid index over all rows begins with tenant_id'),
-      (t.name <> 'companies' and not exists (
+      (t.name <> 'companies' and not t.of_installation and not exists (
          select from pg_constraint as c
           where c.conrelid = t.oid and c.contype = 'f' and c.convalidated
             and c.confrelid = to_regclass('ally.companies') and c.conkey = array[t.key]),
@@ -139,7 +140,8 @@ faults (rule, object, fault) as (
   select 'C4', f.name, rule.fault
     from functions as f, lateral (values
       (f.definer and f.name <> all($4), 'SECURITY DEFINER, and not on the list of audited functions'),
-      (f.definer and f.owner <> 'ally_search', format('SECURITY DEFINER with the rights of %s, not of ally_search', f.owner)),
+      (f.definer and f.owner <> coalesce(($5::text[])[array_position($4, f.name)], 'ally_search'),
+       format('SECURITY DEFINER with the rights of %s, not of its audited owner', f.owner)),
       (f.definer and array['search_path=pg_catalog, ally, pg_temp'] <@ f.settings is not true,
        'SECURITY DEFINER whose search_path is not pinned to pg_catalog, ally, pg_temp'),
       (f.definer and has_function_privilege('public', f.oid, 'execute'), 'SECURITY DEFINER that everybody may execute'),

@@ -2,7 +2,9 @@
 
 mod catalog;
 mod disconnect;
+mod files;
 mod identity;
+mod jobs;
 mod matrix;
 mod openapi;
 mod pool;
@@ -13,5 +15,5 @@ use testkit::TestApp;
 
 /// The whole API with the default settings.
 async fn app() -> TestApp {
-    TestApp::new(server::service).await
+    TestApp::new(server::service).await.with_jobs(server::jobs().0)
 }

@@ -31,8 +31,8 @@ async fn an_empty_database_is_migrated_by_its_owner_or_a_superuser() {
             .await
             .expect(200);
         assert!(
-            !external.home.data().exists(),
-            "nothing is kept or started beside the external server"
+            !external.home.data().join("postgres").exists(),
+            "no server of our own beside the external one"
         );
         server.stop().success();
     }
@@ -110,15 +110,13 @@ async fn api_worker_and_scheduler_run_apart() {
     let mut conn = external.connect().await;
     let deadline = Instant::now() + Duration::from_secs(20);
     // Planned by one and run by the other.
-    while sqlx::query_scalar::<_, i64>(
-        "select count(*) from ally.maintenance_runs where finished_at is not null",
-    )
-    .fetch_one(&mut conn)
-    .await
-    .expect("a count")
+    while sqlx::query_scalar::<_, i64>("select count(*) from ally.job_runs where outcome = 'done'")
+        .fetch_one(&mut conn)
+        .await
+        .expect("a count")
         == 0
     {
-        assert!(Instant::now() < deadline, "no maintenance was done");
+        assert!(Instant::now() < deadline, "no job was done");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Client::owner(&api.url()).await.get("/products").await.expect(200);

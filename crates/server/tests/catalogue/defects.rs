@@ -177,8 +177,8 @@ async fn what_is_well_made_is_no_fault() {
     let mut conn = db.superuser().await;
     let good_view = "create view my_brands with (security_invoker = true) as select * from brands; grant select on my_brands to ally_app";
     let private = "create materialized view totals as select * from brands with no data";
-    let global = "drop table maintenance_runs; create table maintenance_runs (slot timestamptz primary key) partition by range (slot);
-        create table maintenance_runs_0 partition of maintenance_runs default";
+    let global = "drop table schedule_slots; create table schedule_slots (slot timestamptz primary key) partition by range (slot);
+        create table schedule_slots_0 partition of schedule_slots default";
     for sql in [NOTES, PARTITIONED, good_view, private, global] {
         assert_eq!(faults_with(&mut conn, sql).await, [] as [&str; 0], "{sql}");
     }

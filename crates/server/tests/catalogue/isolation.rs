@@ -192,7 +192,7 @@ async fn no_statement_reaches_the_rows_of_another_company() {
             table.name
         );
 
-        let copy = format!("copy {} to stdout", table.name);
+        let copy = format!("copy (table {}) to stdout", table.name);
         assert!(
             copied(&mut app, A, &copy).await.contains(A),
             "its own company: {copy}"

@@ -30,6 +30,21 @@ const ROWS: &[(&str, &str)] = &[
         "insert into products (tenant_id, id, name, sku, brand_id)
          values ('$T', '00000000-0000-4000-8000-000000000001', 'Café', 'C-1', '00000000-0000-4000-8000-000000000001')",
     ),
+    (
+        "jobs",
+        "insert into jobs (tenant_id, id, name, payload) values ('$T', '00000000-0000-4000-8000-000000000001', 'test', '{}')",
+    ),
+    (
+        "job_runs",
+        "insert into job_runs (tenant_id, job_id, attempt, queue, name, outcome, enqueued_at, started_at, finished_at)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 1, 'default', 'test', 'done', now(), now(), now())",
+    ),
+    (
+        "files",
+        "insert into files (tenant_id, id, module, filename, content_type, upload_key, upload_expires_at, reserved, uploaded_by)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 'test', 'a.txt', 'text/plain', '$T/a', now(), 1, '$T')",
+    ),
+    ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
 ];
 
 /// What the catalogue tells of a tenant table.

@@ -3,9 +3,9 @@
 mod companies;
 mod forge;
 mod login;
-mod maintenance;
 mod membership;
 mod nits;
+mod purge;
 mod refresh;
 mod registration;
 mod sessions;

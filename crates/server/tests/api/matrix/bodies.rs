@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Map, Value, json};
 
+use super::seeds::FREE;
+
 /// Whose body it is.
 #[derive(Clone)]
 pub struct Owner {
@@ -58,7 +60,7 @@ impl Bodies {
         let schema = self.resolved(schema);
         let mut found = Vec::new();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            if name.ends_with("_id") {
+            if name.ends_with("_id") && !FREE.contains(&name.as_str()) {
                 found.push((format!("/{name}"), name.clone()));
             }
             let property = self.resolved(property);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::operations::Operation;
 use super::oracle::comparable;
-use super::report::Report;
+use super::report::{Report, reached};
 use super::tokens::context_token;
 use super::world::{Call, Tenant, World};
 
@@ -53,7 +53,7 @@ async fn a_company_must_be_named_and_be_the_callers() {
         report.expect(
             operation,
             "success with a context token",
-            answer.status.is_success(),
+            reached(operation, &answer),
             &answer,
         );
     }

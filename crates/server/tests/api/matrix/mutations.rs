@@ -46,7 +46,7 @@ async fn visible_rows(conn: &mut PgConnection, company: Uuid) -> Vec<String> {
 /// Tables with `tenant_id`, even those whose row security was taken away.
 async fn tables_with_tenant(conn: &mut PgConnection) -> Vec<String> {
     let tables = "select relname::text from pg_class join pg_attribute on attrelid = pg_class.oid and attname = 'tenant_id'
-                   where relnamespace = 'ally'::regnamespace and relkind in ('r', 'p') order by 1";
+                   where relnamespace = 'ally'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1";
     sqlx::query_scalar(tables)
         .fetch_all(conn)
         .await

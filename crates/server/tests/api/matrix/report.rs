@@ -152,3 +152,19 @@ fn exemptions() -> Vec<(&'static str, &'static str, &'static str)> {
         })
         .collect()
 }
+
+/// Whether an operation did what it is for, or would have but for the state of a fresh resource.
+pub fn reached(operation: &Operation, answer: &Answer) -> bool {
+    let code = answer.json["code"].as_str();
+    let early = EARLY
+        .iter()
+        .any(|(id, expected)| *id == operation.id && code == Some(expected));
+    answer.status.is_success() || early
+}
+
+/// What operations say of a resource that nothing has happened to yet.
+const EARLY: [(&str, &str); 3] = [
+    ("complete_upload", "upload-missing"),
+    ("download_file", "file-not-ready"),
+    ("retry_job", "job-not-ended"),
+];

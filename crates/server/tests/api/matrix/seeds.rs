@@ -21,7 +21,19 @@ pub const SEEDS: &[Seed] = &[
         parameter: "product_id",
         create: "create_product",
     },
+    Seed {
+        parameter: "file_id",
+        create: "presign_upload",
+    },
+    // Every upload has enqueued one.
+    Seed {
+        parameter: "job_id",
+        create: "list_jobs",
+    },
 ];
+
+/// Ids of whatever the client likes: they refer to nothing.
+pub const FREE: [&str; 1] = ["entity_id"];
 
 /// The seed of a parameter or field.
 pub fn seed(parameter: &str) -> Option<&'static Seed> {

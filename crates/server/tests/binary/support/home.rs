@@ -48,12 +48,13 @@ impl Home {
         self.path().join("data")
     }
 
-    /// `ally360 ARGUMENTS` with this data directory, a port of its own choice and no other setting.
+    /// `ally360 ARGUMENTS` with this data directory, ports of its own choice and no other setting.
     pub fn program<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
         let program = Program::new(arguments, self.path());
-        program
+        let program = program
             .env("ALLY360_DATA_DIR", self.data())
-            .env("ALLY360_LISTEN", "127.0.0.1:0")
+            .env("ALLY360_LISTEN", "127.0.0.1:0");
+        program.env("ALLY360_STORE_LISTEN", "127.0.0.1:0")
     }
 
     pub fn write(&self, name: &str, content: &str) {

@@ -1,0 +1,159 @@
+//! Noticing that bytes have arrived: by the embedded store's events, by a remote store's notifications.
+//! Both are hints that may get lost; [`AwaitUpload`](crate::open::AwaitUpload) finds what they miss.
+
+use axum::extract::{FromRequestParts, State};
+use http::header;
+use http::request::Parts;
+use kernel::app::App;
+use kernel::error::{NOT_FOUND, UNAUTHENTICATED};
+use kernel::job::background_tx;
+use kernel::keys::sha256;
+use kernel::prelude::*;
+use serde::Deserialize;
+use storage::Arrival;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::process::ProcessFile;
+use crate::{FileId, Files};
+
+pub(crate) fn module() -> Module {
+    Module::new("store-events")
+        .routes(routes!(report))
+        .problems(&[&UNAUTHENTICATED, &NOT_FOUND])
+}
+
+/// An upload is complete: has it processed, unless that is under way or done. Returns whether it was.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn mark_uploaded<P>(tx: &mut TenantTx<P>, id: FileId) -> Result<bool> {
+    let marked = sqlx::query!(
+        "update files set state = 'uploaded', progress = 10 where id = $1 and state = 'pending'",
+        id as _
+    );
+    let marked = marked.execute(&mut **tx).await?.rows_affected() == 1;
+    if marked {
+        tx.enqueue(&ProcessFile { file_id: id }).await?;
+    }
+    Ok(marked)
+}
+
+/// An object has arrived under this key of the quarantine bucket. Keys that no upload was signed for
+/// are none of ours.
+///
+/// # Errors
+/// Those of the database.
+pub async fn arrived(app: &App, key: &str) -> Result<()> {
+    let ids = key
+        .split_once('/')
+        .and_then(|(tenant, file)| Some((tenant.parse::<Uuid>().ok()?, file.parse().ok()?)));
+    let Some((tenant, file)) = ids else { return Ok(()) };
+    let mut tx = background_tx(app, tenant).await?;
+    mark_uploaded(&mut tx, FileId(file)).await?;
+    tx.commit().await
+}
+
+/// Passes the embedded store's arrivals on, until it or this process stops.
+pub async fn follow(app: App, mut arrivals: Receiver<Arrival>) {
+    while let Some(arrival) = app.stopping.run_until_cancelled(arrivals.recv()).await {
+        match arrival {
+            Ok(arrival) => {
+                if let Err(error) = arrived(&app, &arrival.key).await {
+                    tracing::warn!(%error, "an arrival could not be recorded; it is found later");
+                }
+            }
+            Err(RecvError::Lagged(missed)) => {
+                tracing::debug!(missed, "arrivals were missed; they are found later");
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// An S3 bucket notification, as MinIO and others post it.
+#[derive(Deserialize, ToSchema)]
+struct StoreNotification {
+    #[serde(rename = "Records", default)]
+    records: Vec<StoreRecord>,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct StoreRecord {
+    s3: StoreEntity,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct StoreEntity {
+    object: StoreObject,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct StoreObject {
+    /// URL-encoded.
+    key: String,
+}
+
+impl garde::Validate for StoreNotification {
+    type Context = ();
+    fn validate_into(&self, (): &(), parent: &mut dyn FnMut() -> garde::Path, report: &mut garde::Report) {
+        if self.records.len() > 1000 {
+            report.append(
+                parent().join("Records"),
+                garde::Error::new("length is greater than 1000"),
+            );
+        }
+    }
+}
+
+/// Take note of uploads.
+///
+/// For the object store's bucket notifications (`s3:ObjectCreated:*` of the quarantine bucket), with the token of
+/// `ALLY360_STORE_EVENT_TOKEN` as bearer.
+#[utoipa::path(post, path = "/store/events", tag = "files", operation_id = "report_uploads",
+    request_body = StoreNotification, responses((status = 204)))]
+async fn report(
+    _: TheStore,
+    State(app): State<App>,
+    Valid(notification): Valid<StoreNotification>,
+) -> Result<NoContent> {
+    for record in notification.records {
+        // Ours are UUIDs and a slash, whichever way that is encoded.
+        arrived(
+            &app,
+            &record.s3.object.key.replace("%2F", "/").replace("%2f", "/"),
+        )
+        .await?;
+    }
+    Ok(NoContent)
+}
+
+/// The caller is the object store, by its token.
+struct TheStore;
+
+impl FromRequestParts<App> for TheStore {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<TheStore> {
+        let token = app
+            .part::<Files>()?
+            .config
+            .store_event_token
+            .as_deref()
+            .ok_or(&NOT_FOUND)?;
+        let given = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let given = given.strip_prefix("Bearer ").unwrap_or_default();
+        // Of digests: how long the comparison takes tells nothing about the token.
+        if sha256(given.as_bytes()) == sha256(token.as_bytes()) {
+            Ok(TheStore)
+        } else {
+            Err(Error::new(&UNAUTHENTICATED))
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Files: uploaded straight to the object store by presigned URL, checked, scanned and thumbnailed
+//! in the background, served by presigned URL. The API never carries the bytes.
+//!
+//! Two rules keep a second upload with a still valid URL harmless: an upload URL writes the quarantine
+//! bucket only, and what is served are the very bytes that were scanned, which a worker copied out of it.
+
+mod arrivals;
+mod config;
+mod download;
+mod events;
+mod file;
+mod library;
+mod open;
+mod orphans;
+mod policy;
+mod process;
+mod quota;
+mod remove;
+mod text;
+mod tidy;
+mod uploads;
+
+pub use arrivals::{arrived, follow};
+pub use config::FilesConfig;
+pub use file::FileId;
+pub use orphans::{Orphans, sweep};
+
+use inspect::Inspector;
+use kernel::module::Module;
+use kernel::permissions;
+use storage::Storage;
+
+permissions! {
+    /// See and download files.
+    FilesRead = "files.read", read_only;
+    /// Upload, describe and delete files.
+    FilesWrite = "files.write";
+}
+
+/// What this crate works with; a part of the [`App`](kernel::app::App).
+#[derive(Clone)]
+pub struct Files {
+    pub storage: Storage,
+    pub inspector: Inspector,
+    pub config: FilesConfig,
+}
+
+/// Queue of all jobs here, which need the object store.
+pub const QUEUE: &str = "files";
+
+/// The modules of this crate.
+pub fn modules() -> Vec<Module> {
+    vec![
+        uploads::module(),
+        library::module(),
+        download::module(),
+        events::module(),
+        arrivals::module(),
+        process::module(),
+        tidy::module(),
+        orphans::module(),
+    ]
+}

@@ -1,0 +1,97 @@
+//! An upload that is open: looked for with growing pauses, so that it works with any store, and ended
+//! when its URL has.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kernel::job::{Job, JobCx, JobError, JobResult};
+use kernel::prelude::*;
+use serde::{Deserialize, Serialize};
+use storage::Bucket;
+
+use crate::arrivals::mark_uploaded;
+use crate::file::{FileId, Status};
+use crate::remove::RemoveObjects;
+use crate::{Files, quota};
+
+/// An upload that began before the URL expired may still be under way so long afterwards.
+const GRACE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Waits for the bytes of one upload.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AwaitUpload {
+    pub file_id: FileId,
+}
+
+impl AwaitUpload {
+    pub const FIRST_LOOK: Duration = Duration::from_secs(5);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+    /// Each pause is half as long again as the one before.
+    fn pause(attempt: i32) -> Duration {
+        let growth = 1.5_f64.powi(attempt.clamp(0, 20));
+        Self::FIRST_LOOK.mul_f64(growth).min(Self::LONGEST_PAUSE)
+    }
+}
+
+impl Job for AwaitUpload {
+    const NAME: &'static str = "files.await_upload";
+    const QUEUE: &'static str = crate::QUEUE;
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.file_id.to_string())
+    }
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        let files = cx.app.part::<Files>()?;
+        let mut tx = cx.tenant_tx().await?;
+        let upload = sqlx::query!(
+            r#"select state as "status: Status", upload_key, upload_expires_at as "expires_at: Timestamp", reserved
+                 from files where id = $1"#,
+            self.file_id as _
+        );
+        let upload = upload.fetch_optional(&mut *tx).await?;
+        drop(tx);
+        let Some(upload) = upload.filter(|upload| upload.status == Status::Pending) else {
+            return Ok(());
+        };
+
+        let later = |cause: anyhow::Error| JobError::Later(Self::pause(cx.attempt), cause);
+        match files.storage.head(Bucket::Quarantine, &upload.upload_key).await {
+            Ok(_) => {
+                let mut tx = cx.tenant_tx().await?;
+                mark_uploaded(&mut tx, self.file_id).await?;
+                return Ok(cx.commit(tx).await?);
+            }
+            Err(storage::Error::NotFound) if cx.app.clock.now() > upload.expires_at.0 + GRACE => {}
+            Err(storage::Error::NotFound) => {
+                return Err(later(anyhow::anyhow!("the bytes have not arrived yet")));
+            }
+            Err(error) => return Err(later(error.into())),
+        }
+
+        let mut tx = cx.tenant_tx().await?;
+        let expired = sqlx::query!(
+            "update files set state = 'expired', reserved = 0 where id = $1 and state = 'pending'",
+            self.file_id as _
+        );
+        if expired.execute(&mut *tx).await?.rows_affected() == 1 {
+            quota::settle(&mut tx, upload.reserved, 0).await?;
+            tx.enqueue(&RemoveObjects::quarantined(upload.upload_key)).await?;
+        }
+        Ok(cx.commit(tx).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let pauses: Vec<u64> = (1..9)
+            .map(|attempt| AwaitUpload::pause(attempt).as_secs())
+            .collect();
+        assert_eq!(pauses, [7, 11, 16, 25, 37, 56, 60, 60]);
+    }
+}

@@ -1,0 +1,244 @@
+//! Objects without a file and files without their object: daily, or as a dry run that only reports.
+//!
+//! What belongs together is written in one transaction, so this finds what a crash left between the
+//! store and the database, what a replayed upload URL wrote, and what somebody did to the buckets by hand.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kernel::app::App;
+use kernel::job::{Job, JobCx, JobResult, background_tx};
+use kernel::prelude::Module;
+use serde::{Deserialize, Serialize};
+use storage::{Bucket, Listed};
+use uuid::Uuid;
+
+use crate::Files;
+use crate::file::{FileId, Status};
+use crate::remove::later;
+use crate::tidy::companies;
+
+pub(crate) fn module() -> Module {
+    Module::new("file-orphans").every::<SweepOrphans>(Duration::from_hours(24))
+}
+
+/// What a sweep found.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Orphans {
+    /// Nothing was deleted.
+    pub dry_run: bool,
+    /// Objects looked at.
+    pub objects: u64,
+    /// In quarantine without an open upload; deleted.
+    pub quarantined: Found,
+    /// Clean objects that no file refers to, for longer than the days of grace; deleted.
+    pub unreferenced: Found,
+    /// The same, but too young: a worker may be about to record them. Left alone.
+    pub young: Found,
+    /// Objects that are not named like ours. Left alone.
+    pub foreign: Found,
+    /// Files that are ready but whose object is gone: lost data.
+    pub missing: Found,
+}
+
+/// How many, and the first of them.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    pub count: u64,
+    /// At most 100.
+    pub keys: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, key: &str) {
+        self.count += 1;
+        if self.keys.len() < 100 {
+            self.keys.push(key.to_owned());
+        }
+    }
+}
+
+/// Sweeps daily.
+#[derive(Default, Serialize, Deserialize)]
+struct SweepOrphans {}
+
+impl Job for SweepOrphans {
+    const NAME: &'static str = "files.sweep_orphans";
+    const QUEUE: &'static str = crate::QUEUE;
+    const TIMEOUT: Duration = Duration::from_hours(2);
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        sweep(&cx.app, false)
+            .await
+            .map_err(|error| later(cx.attempt, error))?;
+        Ok(())
+    }
+}
+
+/// Looks for orphans of both kinds and, unless it is a dry run, deletes the objects among them.
+///
+/// # Errors
+/// Those of the store and the database; what was deleted stays deleted.
+pub async fn sweep(app: &App, dry_run: bool) -> anyhow::Result<Orphans> {
+    let mut sweep = Sweep {
+        app,
+        files: app.part()?,
+        found: Orphans {
+            dry_run,
+            ..Orphans::default()
+        },
+    };
+    sweep.bucket(Bucket::Quarantine).await?;
+    sweep.bucket(Bucket::Clean).await?;
+    let found = sweep.found;
+    let (quarantined, unreferenced, missing) = (
+        found.quarantined.count,
+        found.unreferenced.count,
+        found.missing.count,
+    );
+    tracing::info!(
+        dry_run,
+        objects = found.objects,
+        quarantined,
+        unreferenced,
+        missing,
+        "orphans swept"
+    );
+    if missing > 0 {
+        tracing::error!(missing, keys = ?found.missing.keys, "objects of files are gone: restore them from a backup");
+    }
+    Ok(found)
+}
+
+struct Sweep<'a> {
+    app: &'a App,
+    files: &'a Files,
+    found: Orphans,
+}
+
+impl Sweep<'_> {
+    /// Walks a bucket in the order of keys, which all begin with their company: one company at a time.
+    async fn bucket(&mut self, bucket: Bucket) -> anyhow::Result<()> {
+        let mut unseen: BTreeSet<Uuid> = companies(self.app).await?.into_iter().collect();
+        let mut objects: Vec<Listed> = Vec::new();
+        let mut continuation = None;
+        loop {
+            let page = self
+                .files
+                .storage
+                .list(bucket, "", continuation.as_deref())
+                .await?;
+            for object in page.objects {
+                self.found.objects += 1;
+                let Some(company) = company_of(&object.key) else {
+                    self.found.foreign.add(&object.key);
+                    continue;
+                };
+                if let Some(previous) = objects.first().and_then(|object| company_of(&object.key))
+                    && previous != company
+                {
+                    self.company(bucket, previous, std::mem::take(&mut objects))
+                        .await?;
+                    unseen.remove(&previous);
+                }
+                objects.push(object);
+            }
+            continuation = page.continuation;
+            if continuation.is_none() {
+                break;
+            }
+        }
+        if let Some(last) = objects.first().and_then(|object| company_of(&object.key)) {
+            self.company(bucket, last, objects).await?;
+            unseen.remove(&last);
+        }
+        for company in unseen {
+            self.company(bucket, company, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn company(&mut self, bucket: Bucket, company: Uuid, objects: Vec<Listed>) -> anyhow::Result<()> {
+        match bucket {
+            Bucket::Quarantine => self.quarantine(company, objects).await,
+            Bucket::Clean => self.clean(company, objects).await,
+        }
+    }
+
+    /// Uploads are needed while their outcome is open; an outcome is final, so what is not needed now never is.
+    async fn quarantine(&mut self, company: Uuid, objects: Vec<Listed>) -> anyhow::Result<()> {
+        let kept = if self.files.config.keep_infected {
+            Status::Infected
+        } else {
+            Status::Pending
+        };
+        let mut tx = background_tx(self.app, company).await?;
+        let needed = sqlx::query_scalar!(
+            "select upload_key from files where state in ('pending', 'uploaded', 'scanning') or state = $1",
+            kept as _
+        );
+        let needed: HashSet<String> = needed.fetch_all(&mut *tx).await?.into_iter().collect();
+        drop(tx);
+        for object in objects.iter().filter(|object| !needed.contains(&object.key)) {
+            self.found.quarantined.add(&object.key);
+            self.delete(Bucket::Quarantine, &object.key).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows are read after the objects were listed, so an object that is referred to is known to be.
+    async fn clean(&mut self, company: Uuid, objects: Vec<Listed>) -> anyhow::Result<()> {
+        let mut tx = background_tx(self.app, company).await?;
+        let rows = sqlx::query!(r#"select key as "key!", id from files where key is not null"#);
+        let rows: HashMap<String, FileId> = rows
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .map(|row| (row.key, row.id))
+            .collect();
+        drop(tx);
+        let old = self.old();
+        for object in objects
+            .iter()
+            .filter(|object| !rows.contains_key(file_key(&object.key)))
+        {
+            if object.last_modified > old {
+                self.found.young.add(&object.key);
+            } else {
+                self.found.unreferenced.add(&object.key);
+                self.delete(Bucket::Clean, &object.key).await?;
+            }
+        }
+        let listed: HashSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
+        for key in rows.keys().filter(|key| !listed.contains(key.as_str())) {
+            // It may have been promoted after the objects were listed.
+            match self.files.storage.head(Bucket::Clean, key).await {
+                Err(storage::Error::NotFound) => self.found.missing.add(key),
+                result => drop(result?),
+            }
+        }
+        Ok(())
+    }
+
+    fn old(&self) -> Timestamp {
+        self.app.clock.now() - SignedDuration::from_hours(24 * i64::from(self.files.config.orphan_days))
+    }
+
+    async fn delete(&self, bucket: Bucket, key: &str) -> anyhow::Result<()> {
+        if !self.found.dry_run {
+            tracing::info!(?bucket, key, "orphan deleted");
+            self.files.storage.delete(bucket, key).await?;
+        }
+        Ok(())
+    }
+}
+
+fn company_of(key: &str) -> Option<Uuid> {
+    key.split_once('/').and_then(|(company, _)| company.parse().ok())
+}
+
+/// The key of the file that an object, perhaps a variant, belongs to.
+fn file_key(key: &str) -> &str {
+    key.rsplit_once('@').map_or(key, |(file, _)| file)
+}

@@ -1,0 +1,137 @@
+//! What may be uploaded: media types and sizes per module, and names that are fit for keys.
+
+const MIB: i64 = 1024 * 1024;
+
+const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp", "image/gif"];
+const DOCUMENTS: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "application/pdf",
+    "text/csv",
+    "text/plain",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/zip",
+];
+
+/// The rules of a module.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub content_types: &'static [&'static str],
+    /// Largest file.
+    pub max_bytes: i64,
+}
+
+/// The rules for a module; modules without rules of their own take documents.
+pub(crate) fn policy(module: &str) -> Policy {
+    match module {
+        "products" | "companies" | "users" => Policy {
+            content_types: PICTURES,
+            max_bytes: 15 * MIB,
+        },
+        _ => Policy {
+            content_types: DOCUMENTS,
+            max_bytes: 50 * MIB,
+        },
+    }
+}
+
+/// Whether a browser may show it in place: it runs nothing.
+pub(crate) fn is_safe_inline(content_type: &str) -> bool {
+    PICTURES.contains(&content_type) || content_type == "application/pdf"
+}
+
+/// A name as it may stand in an object's key: ASCII letters, digits, `.`, `-` and `_`, the latter three neither
+/// first nor last before the extension, at most 100 bytes with its extension kept.
+pub(crate) fn key_name(filename: &str) -> String {
+    const MAX: usize = 100;
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+            c
+        } else {
+            plain(c)
+        }
+    };
+    let cleaned: String = filename.chars().map(kept).collect();
+    let is_extension =
+        |text: &str| (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let (stem, extension) = match cleaned.rsplit_once('.') {
+        Some((stem, extension)) if is_extension(extension) => (stem, Some(extension)),
+        _ => (cleaned.as_str(), None),
+    };
+    let room = MAX - extension.map_or(0, |e| e.len() + 1);
+    let stem: String = stem.trim_matches(['.', '-', '_']).chars().take(room).collect();
+    let stem = if stem.is_empty() { "file" } else { &stem };
+    extension.map_or_else(|| stem.to_owned(), |extension| format!("{stem}.{extension}"))
+}
+
+/// Spanish letters lose their accents; everything else becomes an underscore.
+fn plain(c: char) -> char {
+    match c {
+        'á' => 'a',
+        'é' => 'e',
+        'í' => 'i',
+        'ó' => 'o',
+        'ú' | 'ü' => 'u',
+        'ñ' => 'n',
+        'Á' => 'A',
+        'É' => 'E',
+        'Í' => 'I',
+        'Ó' => 'O',
+        'Ú' | 'Ü' => 'U',
+        'Ñ' => 'N',
+        _ => '_',
+    }
+}
+
+/// `Content-Disposition` of RFC 6266: the name in plain ASCII, and as it was given.
+pub(crate) fn disposition(kind: &str, filename: &str) -> String {
+    let encoded: String = filename.bytes().fold(String::new(), |mut encoded, byte| {
+        // RFC 8187: what need not be encoded.
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+        encoded
+    });
+    format!(
+        "{kind}; filename=\"{}\"; filename*=UTF-8''{encoded}",
+        key_name(filename)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_keys_are_harmless() {
+        for (name, expected) in [
+            ("product_image.jpg", "product_image.jpg"),
+            ("Piña colada (1).JPG", "Pina_colada__1.JPG"),
+            ("../../etc/passwd", "etc_passwd"),
+            ("..", "file"),
+            ("a\r\nX-Evil: 1.png", "a__X-Evil__1.png"),
+            ("\u{202e}gpj.exe", "gpj.exe"),
+            (".htaccess", "file.htaccess"),
+            ("файл.txt", "file.txt"),
+            ("a@thumb_160", "a_thumb_160"),
+        ] {
+            assert_eq!(key_name(name), expected, "{name:?}");
+        }
+        let long = key_name(&format!("{}.jpeg", "x".repeat(400)));
+        assert!(long.len() <= 100 && long.ends_with(".jpeg"));
+    }
+
+    #[test]
+    fn a_disposition_carries_any_name_and_no_header() {
+        let shown = disposition("attachment", "Piña \"1\"\r\n.pdf");
+        assert_eq!(
+            shown,
+            "attachment; filename=\"Pina__1.pdf\"; filename*=UTF-8''Pi%C3%B1a%20%221%22%0D%0A.pdf"
+        );
+    }
+}

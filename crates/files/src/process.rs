@@ -1,0 +1,330 @@
+//! From the bytes in quarantine to a file that can be downloaded: copied once, checked, scanned,
+//! promoted. Everything after the copy works on the copy, so what is served is what was scanned.
+//! Each step can be repeated: a run that was cut leaves nothing that the next one trips over.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::StreamExt;
+use inspect::{Thumbnail, Verdict};
+use kernel::job::{Background, Job, JobCx, JobResult};
+use kernel::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sqlx::types::Json;
+use storage::{Bucket, Content};
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
+
+use crate::file::{FileId, Status, Variant, variant_key};
+use crate::open::AwaitUpload;
+use crate::policy::key_name;
+use crate::remove::{RemoveObjects, later};
+use crate::{Files, quota};
+
+pub(crate) fn module() -> Module {
+    Module::new("file-processing")
+        .job::<AwaitUpload>()
+        .job::<ProcessFile>()
+        .job::<RemoveObjects>()
+}
+
+/// Processes one upload.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ProcessFile {
+    pub file_id: FileId,
+}
+
+/// What was declared of it.
+struct Upload {
+    id: FileId,
+    module: String,
+    filename: String,
+    content_type: String,
+    size: Option<i64>,
+    sha256: Option<Vec<u8>>,
+    upload_key: String,
+    reserved: i64,
+    created_at: Timestamp,
+}
+
+/// The copy that everything works on; deleted when dropped.
+struct LocalCopy {
+    file: NamedTempFile,
+    size: i64,
+    sha256: [u8; 32],
+}
+
+/// How it ends.
+enum Outcome {
+    Ready { copy: LocalCopy, scanned_by: String },
+    Rejected { reason: String },
+    Infected { name: String },
+}
+
+impl Job for ProcessFile {
+    const NAME: &'static str = "files.process";
+    const QUEUE: &'static str = crate::QUEUE;
+    const TIMEOUT: Duration = Duration::from_mins(10);
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.file_id.to_string())
+    }
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        let files = cx.app.part::<Files>()?;
+        let Some(upload) = begin(&cx, self.file_id).await? else {
+            return Ok(());
+        };
+        match examine(&cx, files, &upload).await? {
+            Outcome::Ready { copy, scanned_by } => promote(&cx, files, &upload, &copy, &scanned_by).await,
+            Outcome::Rejected { reason } => refuse(&cx, files, &upload, Status::Rejected, &reason).await,
+            Outcome::Infected { name } => refuse(&cx, files, &upload, Status::Infected, &name).await,
+        }
+    }
+}
+
+/// Takes up the upload, unless its outcome is known.
+async fn begin(cx: &JobCx, id: FileId) -> JobResult<Option<Upload>> {
+    let mut tx = cx.tenant_tx().await?;
+    let upload = sqlx::query_as!(
+        Upload,
+        r#"update files set state = 'scanning', progress = 20 where id = $1 and state in ('uploaded', 'scanning')
+           returning id, module, filename, content_type, size, sha256, upload_key, reserved,
+                     created_at as "created_at: Timestamp""#,
+        id as _
+    );
+    let upload = upload.fetch_optional(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(upload)
+}
+
+async fn progress(cx: &JobCx, id: FileId, percent: i16) -> JobResult {
+    let mut tx = cx.tenant_tx().await?;
+    sqlx::query!(
+        "update files set progress = $2 where id = $1 and state = 'scanning'",
+        id as _,
+        percent
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Copies and checks, the cheapest first.
+async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcome> {
+    let rejected = |reason: &str| {
+        Ok(Outcome::Rejected {
+            reason: reason.to_owned(),
+        })
+    };
+    let info = match files.storage.head(Bucket::Quarantine, &upload.upload_key).await {
+        Err(storage::Error::NotFound) => return rejected("upload-vanished"),
+        result => result.map_err(|error| later(cx.attempt, error))?,
+    };
+    let size = i64::try_from(info.size).unwrap_or(i64::MAX);
+    match upload.size {
+        _ if size == 0 => return rejected("empty"),
+        Some(declared) if size != declared => return rejected("size-mismatch"),
+        // What is reserved is the most that it may have.
+        None if size > upload.reserved => return rejected("too-large"),
+        _ => {}
+    }
+    let copy = fetch(files, upload, &info.etag, info.size)
+        .await
+        .map_err(|error| later(cx.attempt, error))?;
+    if upload
+        .sha256
+        .as_ref()
+        .is_some_and(|declared| *declared != copy.sha256)
+    {
+        return rejected("checksum-mismatch");
+    }
+    progress(cx, upload.id, 40).await?;
+    let verdict = files
+        .inspector
+        .inspect(copy.file.path(), &upload.content_type, &upload.filename)
+        .await;
+    Ok(
+        match verdict.map_err(|unavailable| later(cx.attempt, unavailable))? {
+            Verdict::Clean(clean) => Outcome::Ready {
+                copy,
+                scanned_by: clean.scanned_by,
+            },
+            Verdict::Rejected(rejected) => {
+                tracing::info!(file.id = %upload.id, %rejected, "file rejected");
+                Outcome::Rejected {
+                    reason: rejected.reason.to_owned(),
+                }
+            }
+            Verdict::Infected { name } => Outcome::Infected { name },
+        },
+    )
+}
+
+/// Reads the object that was looked at, no other, into a private file.
+async fn fetch(files: &Files, upload: &Upload, etag: &str, size: u64) -> anyhow::Result<LocalCopy> {
+    let mut object = files
+        .storage
+        .get_stream(Bucket::Quarantine, &upload.upload_key, Some(etag))
+        .await?;
+    let file = NamedTempFile::new().context("no temporary file can be made")?;
+    let mut sink = tokio::fs::File::from_std(file.reopen()?);
+    let (mut digest, mut length) = (Sha256::new(), 0);
+    while let Some(chunk) = object.body.next().await {
+        let chunk = chunk?;
+        length += chunk.len() as u64;
+        anyhow::ensure!(length <= size, "the object is longer than the store said");
+        digest.update(&chunk);
+        sink.write_all(&chunk).await?;
+    }
+    sink.flush().await?;
+    anyhow::ensure!(length == size, "the object is shorter than the store said");
+    Ok(LocalCopy {
+        file,
+        size: i64::try_from(size)?,
+        sha256: digest.finalize().into(),
+    })
+}
+
+/// Stores the copy where it is served from, then says so.
+async fn promote(
+    cx: &JobCx,
+    files: &Files,
+    upload: &Upload,
+    copy: &LocalCopy,
+    scanned_by: &str,
+) -> JobResult {
+    progress(cx, upload.id, 70).await?;
+    let key = final_key(cx.tenant_id, upload, &copy.sha256);
+    put(
+        cx,
+        files,
+        &key,
+        copy.file.path(),
+        &upload.content_type,
+        &copy.sha256,
+    )
+    .await?;
+    progress(cx, upload.id, 80).await?;
+    let mut variants = Vec::new();
+    for thumbnail in thumbnails(files, upload, copy).await {
+        let digest = Sha256::digest(&thumbnail.bytes).into();
+        let content = Content::bytes(thumbnail.bytes);
+        let variant = variant_key(&key, thumbnail.name);
+        let stored = files
+            .storage
+            .put(Bucket::Clean, &variant, &content, thumbnail.content_type, &digest)
+            .await;
+        stored.map_err(|error| later(cx.attempt, error))?;
+        variants.push(Variant {
+            name: thumbnail.name.to_owned(),
+            content_type: thumbnail.content_type.to_owned(),
+            width: thumbnail.width,
+            height: thumbnail.height,
+            size: content.length(),
+        });
+    }
+
+    let mut tx = cx.tenant_tx().await?;
+    let settled = sqlx::query!(
+        "update files set state = 'ready', progress = 100, reserved = 0, size = $2, sha256 = $3, scanned_by = $4,
+                key = $5, variants = $6
+          where id = $1 and state = 'scanning'",
+        upload.id as _,
+        copy.size,
+        copy.sha256.as_slice(),
+        scanned_by,
+        key,
+        Json(variants) as _
+    );
+    if settled.execute(&mut *tx).await?.rows_affected() == 1 {
+        quota::settle(&mut tx, upload.reserved, copy.size).await?;
+        tx.enqueue(&RemoveObjects::quarantined(upload.upload_key.clone()))
+            .await?;
+    }
+    Ok(cx.commit(tx).await?)
+}
+
+async fn put(
+    cx: &JobCx,
+    files: &Files,
+    key: &str,
+    path: &Path,
+    content_type: &str,
+    sha256: &[u8; 32],
+) -> JobResult {
+    let content = Content::file(std::fs::File::open(path)?)?;
+    let stored = files
+        .storage
+        .put(Bucket::Clean, key, &content, content_type, sha256)
+        .await;
+    stored.map_err(|error| later(cx.attempt, error))?;
+    Ok(())
+}
+
+/// Smaller pictures; a picture of which none can be made is served without.
+async fn thumbnails(files: &Files, upload: &Upload, copy: &LocalCopy) -> Vec<Thumbnail> {
+    if !upload.content_type.starts_with("image/") {
+        return Vec::new();
+    }
+    let made = files.inspector.thumbnails(copy.file.path()).await;
+    made.inspect_err(|rejected| tracing::warn!(file.id = %upload.id, %rejected, "no thumbnails"))
+        .unwrap_or_default()
+}
+
+/// The same bytes of the same upload always get the same key, others another one: whoever comes late,
+/// having lost his lease, overwrites nothing with anything else.
+fn final_key(tenant_id: Uuid, upload: &Upload, sha256: &[u8; 32]) -> String {
+    let id = Uuid::new_v5(&upload.id.0, sha256);
+    let day = upload.created_at.0.strftime("%Y/%m/%d");
+    format!(
+        "{tenant_id}/{}/{day}/{id}-{}",
+        upload.module,
+        key_name(&upload.filename)
+    )
+}
+
+/// Ends it without a file.
+async fn refuse(cx: &JobCx, files: &Files, upload: &Upload, status: Status, reason: &str) -> JobResult {
+    let mut tx = cx.tenant_tx().await?;
+    end_refused(&mut tx, files, upload.id, status, reason).await?;
+    Ok(cx.commit(tx).await?)
+}
+
+/// Records the refusal of an upload whose outcome is open and has its object deleted. The reason is a stable code;
+/// names of malware are cut to what fits.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn end_refused(
+    tx: &mut TenantTx<Background>,
+    files: &Files,
+    id: FileId,
+    status: Status,
+    reason: &str,
+) -> Result<()> {
+    let reason: String = reason.chars().take(200).collect();
+    let open = sqlx::query!(
+        "select upload_key, reserved from files where id = $1 and state in ('uploaded', 'scanning') for update",
+        id as _
+    );
+    let Some(open) = open.fetch_optional(&mut **tx).await? else {
+        return Ok(());
+    };
+    sqlx::query!(
+        "update files set state = $2, reason = $3, reserved = 0, progress = 100 where id = $1",
+        id as _,
+        status as _,
+        reason
+    )
+    .execute(&mut **tx)
+    .await?;
+    quota::settle(tx, open.reserved, 0).await?;
+    if status != Status::Infected || !files.config.keep_infected {
+        tx.enqueue(&RemoveObjects::quarantined(open.upload_key)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Objects to delete, written down in the transaction that gave them up: none is forgotten, and none
+//! goes whose transaction did not commit.
+
+use std::time::Duration;
+
+use kernel::job::{Job, JobCx, JobError, JobResult};
+use serde::{Deserialize, Serialize};
+use storage::Bucket;
+
+use crate::Files;
+use crate::file::{Variant, variant_key};
+
+/// Deletes objects that no file refers to any more.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RemoveObjects {
+    quarantine: Vec<String>,
+    clean: Vec<String>,
+}
+
+impl RemoveObjects {
+    /// An upload.
+    pub fn quarantined(key: String) -> RemoveObjects {
+        RemoveObjects {
+            quarantine: vec![key],
+            clean: Vec::new(),
+        }
+    }
+
+    /// Everything of a file.
+    pub fn of_file(upload_key: String, key: Option<String>, variants: &[Variant]) -> RemoveObjects {
+        let clean = key.into_iter().flat_map(|key| {
+            let variants = variants.iter().map(|variant| variant_key(&key, &variant.name));
+            variants.chain([key.clone()]).collect::<Vec<_>>()
+        });
+        RemoveObjects {
+            clean: clean.collect(),
+            ..RemoveObjects::quarantined(upload_key)
+        }
+    }
+}
+
+impl Job for RemoveObjects {
+    const NAME: &'static str = "files.remove_objects";
+    const QUEUE: &'static str = crate::QUEUE;
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        let storage = &cx.app.part::<Files>()?.storage;
+        let quarantine = self.quarantine.iter().map(|key| (Bucket::Quarantine, key));
+        for (bucket, key) in quarantine.chain(self.clean.iter().map(|key| (Bucket::Clean, key))) {
+            storage
+                .delete(bucket, key)
+                .await
+                .map_err(|error| later(cx.attempt, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// A store that is down does not count against a job; it asks again after 2, 4, 8, … seconds, at most 5 minutes.
+pub(crate) fn later(attempt: i32, cause: impl Into<anyhow::Error>) -> JobError {
+    let seconds = 1_u64 << attempt.clamp(1, 9).unsigned_abs();
+    JobError::Later(Duration::from_secs(seconds.min(300)), cause.into())
+}

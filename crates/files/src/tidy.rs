@@ -1,0 +1,139 @@
+//! Hourly: deleted files are purged after their days, and uploads whose job was lost get another.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kernel::app::App;
+use kernel::job::{Background, Job, JobCx, JobResult, background_tx};
+use kernel::prelude::*;
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::file::{FileId, Status, Variant};
+use crate::open::AwaitUpload;
+use crate::process::{ProcessFile, end_refused};
+use crate::remove::RemoveObjects;
+use crate::{Files, quota};
+
+/// So long after its URL expired, an upload without an outcome has lost its job.
+const LOST_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// Rows per transaction: short locks.
+const BATCH: i64 = 200;
+
+pub(crate) fn module() -> Module {
+    Module::new("file-tidying").every::<Tidy>(Duration::from_hours(1))
+}
+
+/// Tidies up the files of all companies.
+#[derive(Default, Serialize, Deserialize)]
+struct Tidy {}
+
+impl Job for Tidy {
+    const NAME: &'static str = "files.tidy";
+    const QUEUE: &'static str = crate::QUEUE;
+    const TIMEOUT: Duration = Duration::from_mins(30);
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        for company in companies(&cx.app).await? {
+            let mut tx = background_tx(&cx.app, company).await?;
+            revive(&cx.app, &mut tx).await?;
+            tx.commit().await?;
+            while purge(&cx.app, company).await? == BATCH {}
+        }
+        Ok(())
+    }
+}
+
+/// All companies, in the order of their ids.
+///
+/// # Errors
+/// Those of the database.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the installation's own jobs visit one company after the other"
+)]
+pub(crate) async fn companies(app: &App) -> Result<Vec<Uuid>> {
+    let mut tx = app.db.system().await?;
+    Ok(
+        sqlx::query_scalar!("select tenant_id from companies order by tenant_id")
+            .fetch_all(&mut *tx)
+            .await?,
+    )
+}
+
+/// Enqueues the job of every overdue upload; where it still waits or runs, its unique key makes this nothing. A
+/// file that killed the workers that tried, rather than failing, is not tried again.
+async fn revive(app: &App, tx: &mut TenantTx<Background>) -> Result<()> {
+    let overdue = Timestamp(app.clock.now() - LOST_AFTER);
+    let lost = sqlx::query!(
+        r#"select id, state as "status: Status",
+                  exists (select from jobs where name = $3 and unique_key = files.id::text and jobs.state = 'dead'
+                             and jobs.lost > jobs.failures) as "deadly!"
+             from files
+            where state in ('pending', 'uploaded', 'scanning') and upload_expires_at < $1 limit $2"#,
+        overdue as _,
+        BATCH,
+        ProcessFile::NAME
+    );
+    for file in lost.fetch_all(&mut **tx).await? {
+        if file.deadly {
+            tracing::error!(file.id = %file.id, "processing the file ended every worker that tried");
+            end_refused(tx, app.part()?, file.id, Status::Rejected, "unprocessable").await?;
+        } else if file.status == Status::Pending {
+            tx.enqueue(&AwaitUpload { file_id: file.id }).await?;
+        } else {
+            tx.enqueue(&ProcessFile { file_id: file.id }).await?;
+        }
+    }
+    Ok(())
+}
+
+struct Purged {
+    id: FileId,
+    upload_key: String,
+    key: Option<String>,
+    size: Option<i64>,
+    reserved: i64,
+    variants: Json<Vec<Variant>>,
+}
+
+/// Removes files deleted long enough ago, and what is left of uploads that expired so long ago; their objects go
+/// after the commit. Returns how many.
+async fn purge(app: &App, company: Uuid) -> Result<i64> {
+    let days = app.part::<Files>()?.config.deleted_files_days;
+    let before = Timestamp(app.clock.now() - SignedDuration::from_hours(24 * i64::from(days)));
+    let mut tx = background_tx(app, company).await?;
+    let purged = sqlx::query_as!(
+        Purged,
+        r#"delete from files where id in (
+             (select id from files where deleted_at < $1 limit $2)
+             union (select id from files where state = 'expired' and upload_expires_at < $1 limit $2)
+             limit $2)
+           returning id, upload_key, key, size, reserved, variants as "variants: Json<Vec<Variant>>""#,
+        before as _,
+        BATCH
+    );
+    let purged = purged.fetch_all(&mut *tx).await?;
+    let mut freed = 0;
+    for file in &purged {
+        tracing::info!(file.id = %file.id, "file purged");
+        if file.reserved > 0 {
+            quota::settle(&mut tx, file.reserved, 0).await?;
+        }
+        if file.key.is_some() {
+            freed += file.size.unwrap_or_default();
+        }
+        tx.enqueue(&RemoveObjects::of_file(
+            file.upload_key.clone(),
+            file.key.clone(),
+            &file.variants,
+        ))
+        .await?;
+    }
+    if freed > 0 {
+        quota::free(&mut tx, freed).await?;
+    }
+    tx.commit().await?;
+    Ok(i64::try_from(purged.len()).unwrap_or(BATCH))
+}

@@ -1,0 +1,290 @@
+//! The two requests of an upload: a URL to put the bytes to, and, for the impatient, word that they
+//! are there. What a client declares is signed, so that the store itself refuses anything else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use garde::Validate;
+use jiff::SignedDuration;
+use kernel::app::App;
+use kernel::caller::Caller;
+use kernel::error::UNAVAILABLE;
+use kernel::prelude::*;
+use serde::{Deserialize, Serialize};
+use storage::{Bucket, PutConditions};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::arrivals::mark_uploaded;
+use crate::file::{File, FileId, Status, find};
+use crate::open::AwaitUpload;
+use crate::policy::policy;
+use crate::quota::{self, QUOTA_EXCEEDED, TOO_MANY_UPLOADS};
+use crate::text::{Line, Lines, one_line};
+use crate::{Files, FilesWrite, PERMISSIONS};
+
+const TYPE_NOT_ALLOWED: Code = Code::new(
+    422,
+    "file-type-not-allowed",
+    "The module does not take files of this type",
+);
+const TOO_LARGE: Code = Code::new(
+    422,
+    "file-too-large",
+    "The file is larger than the module or the plan allows",
+);
+const UPLOAD_MISSING: Code = Code::new(409, "upload-missing", "The bytes have not arrived yet");
+
+const fn invalid(name: &'static str, pointer: &'static str) -> Constraint {
+    Constraint {
+        name,
+        code: &VALIDATION_FAILED,
+        pointer: Some(pointer),
+    }
+}
+
+const CONSTRAINTS: &[Constraint] = &[
+    invalid("files_module_form", "/module"),
+    invalid("files_filename_length", "/filename"),
+    invalid("files_description_length", "/description"),
+    invalid("files_tags_count", "/tags"),
+    invalid("files_content_type_length", "/content_type"),
+    invalid("files_size_positive", "/size"),
+    invalid("files_sha256_length", "/sha256"),
+];
+
+pub(crate) fn module() -> Module {
+    Module::new("uploads")
+        .routes(routes!(presign))
+        .routes(routes!(complete))
+        .permissions(PERMISSIONS)
+        .constraints(CONSTRAINTS)
+        .problems(&[
+            &TYPE_NOT_ALLOWED,
+            &TOO_LARGE,
+            &QUOTA_EXCEEDED,
+            &TOO_MANY_UPLOADS,
+            &UPLOAD_MISSING,
+        ])
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"filename": "product_image.jpg", "content_type": "image/jpeg", "module": "products",
+    "description": "Product main image"}))]
+struct NewUpload {
+    /// As users see it. Any letters; keys of objects hold a plain form of it.
+    #[garde(length(chars, min = 1, max = 255), custom(one_line))]
+    #[schema(value_type = Line<255>)]
+    filename: String,
+    /// Of those that the module takes.
+    #[garde(length(chars, min = 3, max = 100))]
+    #[schema(min_length = 3, max_length = 100)]
+    content_type: String,
+    /// What the file is for; decides which types and sizes are taken.
+    #[garde(custom(module_name))]
+    #[schema(pattern = r"^[a-z][a-z0-9_]{0,49}$")]
+    module: String,
+    #[garde(inner(length(chars, min = 1, max = 255), custom(plain_text)))]
+    #[schema(value_type = Option<Lines<255>>)]
+    description: Option<String>,
+    /// Exact size in bytes. The store then refuses any other; without it the limit is enforced on arrival.
+    #[garde(inner(range(min = 1)))]
+    #[schema(minimum = 1)]
+    size: Option<i64>,
+    /// Hexadecimal SHA-256 of the bytes. The store then refuses any others.
+    #[garde(inner(custom(hexadecimal)))]
+    #[schema(pattern = r"^[0-9a-fA-F]{64}$")]
+    sha256: Option<String>,
+    #[serde(default)]
+    #[garde(length(max = 20), inner(length(chars, min = 1, max = 50), custom(one_line)))]
+    #[schema(value_type = Vec<Line<50>>, required = false, max_items = 20)]
+    tags: Vec<String>,
+    /// What it belongs to in the module.
+    #[garde(skip)]
+    entity_id: Option<Uuid>,
+}
+
+fn module_name(value: &str, _: &()) -> garde::Result {
+    let letters = value
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if letters && value.len() <= 50 && value.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Ok(());
+    }
+    Err(garde::Error::new(
+        "pattern: up to 50 lower-case letters, digits and underscores, a letter first",
+    ))
+}
+
+fn hexadecimal(value: &str, _: &()) -> garde::Result {
+    if value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err(garde::Error::new("pattern: 64 hexadecimal digits"))
+}
+
+/// Where and how to send the bytes.
+#[derive(Serialize, ToSchema)]
+struct Upload {
+    file_id: FileId,
+    /// A secret until it expires. Send the raw bytes as the body, no form.
+    upload_url: String,
+    #[schema(example = "PUT")]
+    method: &'static str,
+    /// To be sent exactly so; HTTP clients set `content-length` themselves.
+    #[schema(example = json!({"content-type": "image/jpeg"}))]
+    headers: BTreeMap<&'static str, String>,
+    /// Until when the upload may begin.
+    expires_at: Timestamp,
+    /// In bytes.
+    max_size: i64,
+}
+
+impl Versioned for Upload {
+    fn version(&self) -> i64 {
+        1
+    }
+    fn location(&self) -> String {
+        format!("/files/{}", self.file_id)
+    }
+}
+
+/// Begin an upload.
+///
+/// Answers a URL for one `PUT` of the raw bytes. Nothing need be called afterwards: the arrival is noticed, the
+/// file is checked, scanned and, if a picture, made smaller; `GET /files/{file_id}` tells how far it is.
+#[utoipa::path(post, path = "/files/upload/presign", tag = "files", operation_id = "presign_upload",
+    security(("bearer" = ["files.write"])), request_body = NewUpload, responses((status = 201, body = Upload)))]
+async fn presign(
+    mut tx: TenantTx<FilesWrite>,
+    State(app): State<App>,
+    Valid(new): Valid<NewUpload>,
+) -> Result<Created<Upload>> {
+    let files = app.part::<Files>()?;
+    let rules = policy(&new.module);
+    if !rules.content_types.contains(&new.content_type.as_str()) {
+        let taken = format!("taken are {}", rules.content_types.join(", "));
+        return Err(Error::new(&TYPE_NOT_ALLOWED).at("/content_type").detail(taken));
+    }
+    let room = quota::room(&mut tx, &files.config).await?;
+    let max_size = rules.max_bytes.min(room.max_file_bytes.unwrap_or(i64::MAX));
+    if new.size.is_some_and(|size| size > max_size) {
+        return Err(Error::new(&TOO_LARGE)
+            .at("/size")
+            .detail(format!("at most {max_size} bytes")));
+    }
+    // A file of undeclared size may take what is left.
+    let reserved = new.size.unwrap_or_else(|| max_size.min(room.free()));
+    if reserved <= 0 {
+        return Err(Error::new(&QUOTA_EXCEEDED));
+    }
+    let sha256 = new.sha256.as_deref().and_then(from_hex);
+    let file_id = FileId::new();
+    let caller = tx.caller().clone();
+    let upload_key = format!("{}/{file_id}", caller.tenant_id);
+    let conditions = PutConditions {
+        content_type: Some(new.content_type.clone()),
+        content_length: new.size.and_then(|size| u64::try_from(size).ok()),
+        sha256,
+        create_only: false,
+        expires: files.config.upload_url(),
+    };
+    let presigned = files
+        .storage
+        .presign_put(&upload_key, &conditions)
+        .map_err(Error::internal)?;
+    let expires_at = expiry(&app, conditions.expires);
+    sqlx::query!(
+        "insert into files (id, module, entity_id, filename, description, tags, content_type, size, sha256,
+           upload_key, upload_expires_at, reserved, uploaded_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        file_id as _,
+        new.module,
+        new.entity_id,
+        new.filename,
+        new.description,
+        &new.tags,
+        new.content_type,
+        new.size,
+        sha256.as_ref().map(<[u8; 32]>::as_slice),
+        upload_key,
+        expires_at as _,
+        reserved,
+        caller.user.user_id
+    )
+    .execute(&mut *tx)
+    .await?;
+    quota::reserve(&mut tx, &files.config, reserved).await?;
+    tx.enqueue_in(&AwaitUpload { file_id }, AwaitUpload::FIRST_LOOK)
+        .await?;
+    Ok(Created(Upload {
+        file_id,
+        upload_url: presigned.url,
+        method: presigned.method,
+        headers: presigned.headers,
+        expires_at,
+        max_size: reserved,
+    }))
+}
+
+/// Until when a URL signed now works; signatures know whole seconds.
+pub(crate) fn expiry(app: &App, lifetime: Duration) -> Timestamp {
+    let now = app.clock.now();
+    let begun = SignedDuration::from_nanos(now.subsec_nanosecond().into());
+    Timestamp(now - begun + SignedDuration::try_from(lifetime).unwrap_or_default())
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Say that the bytes are there.
+///
+/// Never needed, only faster where the object store does not report uploads. Answers the file as it stands.
+#[utoipa::path(post, path = "/files/{file_id}/complete", tag = "files", operation_id = "complete_upload",
+    security(("bearer" = ["files.write"])), params(("file_id" = FileId, Path)), responses((status = 200, body = File)))]
+async fn complete(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<FileId>,
+) -> Result<Tagged<File>> {
+    // Two transactions: none stays open while the store is asked.
+    let mut tx = TenantTx::<FilesWrite>::begin(&app.db, caller.clone()).await?;
+    let file = find(&mut tx, id).await?;
+    drop(tx);
+    if file.status != Status::Pending {
+        return Ok(Tagged(file));
+    }
+    let key = format!("{}/{id}", caller.tenant_id);
+    match app.part::<Files>()?.storage.head(Bucket::Quarantine, &key).await {
+        Ok(_) => {}
+        Err(storage::Error::NotFound) => return Err(Error::new(&UPLOAD_MISSING)),
+        Err(cause) => {
+            tracing::warn!(%cause, "the object store cannot be asked for an upload");
+            return Err(Error::new(&UNAVAILABLE));
+        }
+    }
+    let mut tx = TenantTx::<FilesWrite>::begin(&app.db, caller).await?;
+    mark_uploaded(&mut tx, id).await?;
+    let file = find(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Tagged(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_hexadecimal_in_any_case() {
+        assert_eq!(from_hex(&"Ff".repeat(32)), Some([255; 32]));
+        assert_eq!(from_hex(&"01".repeat(32)), Some([1; 32]));
+    }
+}

@@ -1,0 +1,152 @@
+//! Room is promised once, kept exactly, and given back.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::json;
+
+use super::support::{execute, id, room, status, store, text};
+use crate::app;
+
+#[tokio::test]
+async fn a_company_cannot_grant_itself_room() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    a.post("/files/upload/presign", sized(1)).await.created();
+    let mut conn = t.superuser().await;
+    let scope = format!(
+        "set role ally_app; set app.tenant_id = '{}'; set search_path = ally",
+        a.company()
+    );
+    #[expect(clippy::disallowed_methods, reason = "the id was made here")]
+    let scope = sqlx::raw_sql(sqlx::AssertSqlSafe(scope));
+    scope.execute(&mut conn).await.expect("the scope");
+    for statement in [
+        "update storage_usage set quota_bytes = 1000000",
+        "update storage_usage set max_file_bytes = 1000000",
+        "insert into storage_usage (tenant_id, quota_bytes) values (app_tenant(), 1000000)",
+        "delete from storage_usage",
+    ] {
+        let refused = sqlx::query(statement)
+            .execute(&mut conn)
+            .await
+            .expect_err(statement);
+        assert!(
+            refused.to_string().contains("permission denied"),
+            "{statement}: {refused}"
+        );
+    }
+}
+
+const KIB: i64 = 1024;
+
+fn sized(size: i64) -> serde_json::Value {
+    let mut new = text("a.txt");
+    new["size"] = size.into();
+    new
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_hundred_uploads_at_once_exactly_as_many_begin_as_there_is_room_for() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    a.post("/files/upload/presign", sized(1)).await.created();
+    execute(&t, "update ally.storage_usage set quota_bytes = 50 * 1024 + 1").await;
+    let uploads = (0..200).map(|_| a.post("/files/upload/presign", sized(KIB)));
+    let answers = join_all(uploads).await;
+    let begun = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(begun, 50);
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.summary() == "409 storage-quota-exceeded")
+        .count();
+    assert_eq!(
+        refused,
+        150,
+        "{:?}",
+        answers
+            .iter()
+            .map(testkit::Answer::summary)
+            .collect::<std::collections::BTreeSet<_>>()
+    );
+    assert_eq!(room(&t).await, format!("0 {} 51", 50 * KIB + 1));
+}
+
+#[tokio::test]
+async fn an_upload_that_never_comes_gives_its_room_back() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let upload = a.post("/files/upload/presign", sized(KIB)).await.created().json;
+    assert_eq!(room(&t).await, "0 1024 1");
+    t.pass(Duration::from_secs(600)).await;
+    t.run_jobs().await;
+    assert_eq!(
+        status(&a, &id(&upload)).await,
+        "pending",
+        "one that began in time may still be under way"
+    );
+    t.pass(Duration::from_secs(901)).await;
+    t.run_jobs().await;
+    assert_eq!(status(&a, &id(&upload)).await, "expired");
+    assert_eq!(room(&t).await, "0 0 0");
+    a.get(&format!("/files/{}/download", id(&upload)))
+        .await
+        .problem(409, "file-not-ready");
+}
+
+#[tokio::test]
+async fn usage_counts_what_is_kept_by_module() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    store(&t, &a, text("a.txt"), "hello").await;
+    let mut new = text("b.txt");
+    new["module"] = "invoices".into();
+    store(&t, &a, new, "hello world").await;
+    store(&t, &a, text("c.txt"), "").await;
+    a.post("/files/upload/presign", sized(7)).await.created();
+    let usage = a.get("/files/usage").await.ok().json;
+    assert_eq!(
+        (
+            &usage["used_bytes"],
+            &usage["reserved_bytes"],
+            &usage["open_uploads"]
+        ),
+        (&json!(16), &json!(7), &json!(1))
+    );
+    assert_eq!(usage["quota_bytes"], 10 * KIB * KIB * KIB);
+    let modules = json!([{"module": "documents", "files": 1, "bytes": 5}, {"module": "invoices", "files": 1, "bytes": 11}]);
+    assert_eq!(usage["modules"], modules);
+}
+
+#[tokio::test]
+async fn a_small_quota_still_takes_files_of_undeclared_size() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    store(&t, &a, text("a.txt"), "hello").await;
+    execute(&t, "update ally.storage_usage set quota_bytes = 1000").await;
+    a.post("/files/upload/presign", sized(996))
+        .await
+        .problem(409, "storage-quota-exceeded");
+    let upload = a
+        .post("/files/upload/presign", text("b.txt"))
+        .await
+        .created()
+        .json;
+    assert_eq!(upload["max_size"], 995);
+    a.post("/files/upload/presign", text("b.txt"))
+        .await
+        .problem(409, "storage-quota-exceeded");
+}
+
+#[tokio::test]
+async fn open_uploads_are_limited() {
+    let t = testkit::TestApp::with_files(server::service, |_| {}, |files| files.config.max_open_uploads = 2)
+        .await;
+    let a = t.tenant("a").await;
+    for _ in 0..2 {
+        a.post("/files/upload/presign", sized(5)).await.created();
+    }
+    a.post("/files/upload/presign", sized(5))
+        .await
+        .problem(409, "too-many-open-uploads");
+}

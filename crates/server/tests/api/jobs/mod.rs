@@ -1,0 +1,12 @@
+//! Background jobs: the promises of the queue, kept by workers in this process.
+
+mod control;
+mod crash;
+mod delivery;
+mod enqueue;
+mod fairness;
+mod operator;
+mod outage;
+mod plans;
+mod schedule;
+mod support;

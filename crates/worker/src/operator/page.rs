@@ -1,0 +1,126 @@
+//! The numbers as a page: complete without a script, renewed by one where there is one.
+
+use std::sync::LazyLock;
+
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Uri, header};
+use kernel::error::{Error, Result};
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, context};
+use uuid::Uuid;
+
+use super::numbers::Numbers;
+
+static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
+    // The suffix .html makes minijinja escape every value.
+    let mut templates = Environment::new();
+    templates.add_template("page.html", include_str!("page.html"))?;
+    templates.add_filter("age", age);
+    templates.add_filter("moment", |rfc3339: String| {
+        rfc3339.get(..19).unwrap_or_default().replace('T', " ")
+    });
+    Ok(templates)
+});
+
+/// Language of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Spanish,
+    English,
+}
+
+impl Language {
+    /// `?lang=en`, else what the browser prefers of the two, else Spanish.
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Language {
+        let asked = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("lang="));
+        let accepted = headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        // Browsers list languages in the order of preference.
+        let mut wanted = asked.into_iter().chain(accepted.split(',').map(str::trim));
+        let known = wanted.find_map(|tag| match tag.get(..2)? {
+            "es" => Some(Language::Spanish),
+            "en" => Some(Language::English),
+            _ => None,
+        });
+        known.unwrap_or(Language::Spanish)
+    }
+
+    fn tag(self) -> &'static str {
+        match self {
+            Language::Spanish => "es",
+            Language::English => "en",
+        }
+    }
+}
+
+/// The page, with headers under which nothing but its own style and script runs.
+pub(super) fn render(numbers: &Numbers, language: Language) -> Result<Response> {
+    let templates = TEMPLATES
+        .as_ref()
+        .map_err(|error| Error::internal(anyhow::anyhow!("{error:#}")))?;
+    let nonce = Uuid::new_v4().simple().to_string();
+    let page = templates
+        .get_template("page.html")
+        .and_then(|page| page.render(context! { now => Value::from(Serde(numbers)), lang => language.tag(), nonce => nonce.as_str() }))
+        .map_err(Error::internal)?;
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let mut response = Html(page).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::try_from(policy).map_err(Error::internal)?,
+    );
+    // Lets the browser tell the origin of our own forms, also without TLS.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    Ok(response)
+}
+
+/// `45 s`, `3 min`, `2 h 5 min`, `4 d 3 h`: the same in both languages.
+fn age(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_read_well() {
+        assert_eq!(
+            [0, 59, 60, 7500, 90_000].map(age),
+            ["0 s", "59 s", "1 min", "2 h 5 min", "1 d 1 h"]
+        );
+    }
+
+    #[test]
+    fn the_page_is_spanish_unless_english_is_preferred() {
+        let of = |uri: &'static str, accepted: &'static str| {
+            let headers =
+                HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::from_static(accepted))]);
+            Language::of(&Uri::from_static(uri), &headers)
+        };
+        assert_eq!(of("/operator/jobs", "de-DE, fr;q=0.8"), Language::Spanish);
+        assert_eq!(
+            of("/operator/jobs", "de, en-US;q=0.9, es;q=0.8"),
+            Language::English
+        );
+        assert_eq!(of("/operator/jobs", "es-CO, en;q=0.5"), Language::Spanish);
+        assert_eq!(of("/operator/jobs?lang=en", "es"), Language::English);
+        assert_eq!(of("/operator/jobs?lang=xx", "q"), Language::Spanish);
+    }
+}

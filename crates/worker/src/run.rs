@@ -1,0 +1,248 @@
+//! The worker's loop: wake, claim, run, record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::app::App;
+use kernel::caller::Cause;
+use kernel::job::{JobCx, JobKind};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, error, info, info_span, warn};
+use uuid::Uuid;
+
+use crate::claim::{Claim, claim};
+use crate::execute::{GRACE, execute};
+use crate::finish::{Ending, finish, rotate};
+use crate::lease::{Running, extend, reap};
+use crate::{Claimed, Options};
+
+/// Longest pause between two looks at the queue, when nobody rings.
+const POLL: Duration = Duration::from_secs(1);
+/// How often the history is rotated.
+const ROTATE: Duration = Duration::from_secs(3600);
+/// Attempts of a job that this program does not know; a newer one may, which is being rolled out.
+const UNKNOWN_ATTEMPTS: i32 = 8;
+
+/// Runs jobs of the kinds it knows.
+#[derive(Clone)]
+pub struct Worker(Arc<Inner>);
+
+struct Inner {
+    app: App,
+    id: Uuid,
+    kinds: HashMap<&'static str, JobKind>,
+    queues: Vec<String>,
+    options: Options,
+    slots: Arc<Semaphore>,
+    running: Running,
+    tasks: TaskTracker,
+    wake: Notify,
+}
+
+impl Worker {
+    /// A worker of these kinds of jobs.
+    pub fn new(app: &App, kinds: Vec<JobKind>, options: Options) -> Worker {
+        let mut queues = options.queues.clone();
+        if queues.is_empty() {
+            queues = kinds.iter().map(|kind| kind.queue.to_owned()).collect();
+        }
+        queues.sort();
+        queues.dedup();
+        Worker(Arc::new(Inner {
+            app: app.clone(),
+            id: kernel::ids::new_id(),
+            kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
+            queues,
+            slots: Arc::new(Semaphore::new(options.concurrency)),
+            options,
+            running: Running::default(),
+            tasks: TaskTracker::new(),
+            wake: Notify::new(),
+        }))
+    }
+
+    /// Works until the process stops; then drains: no new claims, running jobs may finish, what is
+    /// left is told to stop and given back.
+    pub async fn run(self) {
+        info!(worker.id = %self.0.id, queues = ?self.0.queues, "worker started");
+        let work = async {
+            // Without today's partition no run can be recorded.
+            while !self.stopping() && !self.rotated().await {
+                sleep(POLL).await;
+            }
+            self.work().await;
+            self.drain().await;
+        };
+        // Leases go on until the last job has ended.
+        tokio::select! {
+            () = work => {}
+            () = self.beat() => {}
+            () = self.listen() => {}
+        }
+        info!(worker.id = %self.0.id, "worker stopped");
+    }
+
+    fn stopping(&self) -> bool {
+        self.0.app.stopping.is_cancelled()
+    }
+
+    /// Claims and starts jobs until the process stops. A round is never cut: what it claimed is run.
+    async fn work(&self) {
+        let inner = &self.0;
+        let mut turn = 0;
+        while !self.stopping() {
+            turn += 1;
+            match self.round(turn).await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) => warn!(%error, "the queue cannot be reached; trying again"),
+            }
+            let pause = POLL.mul_f64(rand::random_range(0.8..1.2));
+            let woken = timeout(pause, inner.wake.notified());
+            inner.app.stopping.run_until_cancelled(woken).await;
+        }
+    }
+
+    /// Lets running jobs finish, and at last gives them back, in time for both.
+    async fn drain(&self) {
+        let inner = &self.0;
+        let notice = GRACE * 2;
+        inner.tasks.close();
+        if timeout(inner.options.drain.saturating_sub(notice), inner.tasks.wait())
+            .await
+            .is_err()
+        {
+            inner.running.stop_all();
+            if timeout(notice, inner.tasks.wait()).await.is_err() {
+                warn!("jobs were still running at the end of the drain time; their leases will end");
+            }
+        }
+    }
+
+    /// Claims and starts what there are slots for; returns how many. Queues take turns at being first.
+    async fn round(&self, turn: usize) -> kernel::error::Result<usize> {
+        let inner = &self.0;
+        let mut started = 0;
+        for index in 0..inner.queues.len() {
+            let queue = &inner.queues[(turn + index) % inner.queues.len()];
+            let limit = i64::try_from(inner.slots.available_permits()).unwrap_or(i64::MAX);
+            if limit == 0 {
+                // A finished job wakes the loop.
+                break;
+            }
+            let request = Claim {
+                worker: inner.id,
+                queue,
+                limit,
+                per_tenant: inner.options.per_tenant,
+                lease: inner.options.lease,
+            };
+            for job in claim(&inner.app, &request).await? {
+                started += 1;
+                self.start(job).await;
+            }
+        }
+        Ok(started)
+    }
+
+    async fn start(&self, job: Claimed) {
+        let Ok(slot) = self.0.slots.clone().acquire_owned().await else {
+            return;
+        };
+        let span = info_span!(
+            "job", job.id = %job.id, job.name = job.name, job.attempt = job.attempt, tenant.id = %job.tenant_id,
+            request.id = job.request_id, traceparent = job.traceparent
+        );
+        let worker = self.clone();
+        let work = async move {
+            worker.run_one(job).await;
+            drop(slot);
+            worker.0.wake.notify_one();
+        };
+        self.0.tasks.spawn(work.instrument(span));
+    }
+
+    async fn run_one(&self, mut job: Claimed) {
+        let inner = &self.0;
+        let Some(kind) = inner.kinds.get(job.name.as_str()) else {
+            let ending = Ending::Failed(format!("this program knows no job {}", job.name));
+            return self.record(&job, UNKNOWN_ATTEMPTS, &ending).await;
+        };
+        let key = (job.tenant_id, job.id, job.attempt);
+        let stop = inner.running.add(key);
+        let cx = JobCx {
+            app: inner.app.clone(),
+            tenant_id: job.tenant_id,
+            job_id: job.id,
+            attempt: job.attempt,
+            created_by: job.created_by,
+            cause: Cause {
+                request_id: job.request_id.take(),
+                traceparent: job.traceparent.take(),
+            },
+            cancelled: stop.token.clone(),
+            committed: Arc::default(),
+        };
+        let ending = execute(kind, job.payload.take(), cx, &stop).await;
+        inner.running.remove(&key);
+        self.record(&job, kind.max_attempts, &ending).await;
+    }
+
+    /// Records the ending, however long the database is away: until the lease is certainly lost.
+    async fn record(&self, job: &Claimed, max_attempts: i32, ending: &Ending) {
+        let deadline = Instant::now() + self.0.options.lease;
+        while let Err(error) = finish(&self.0.app, job, max_attempts, ending).await {
+            if Instant::now() > deadline {
+                error!(%error, "the ending could not be recorded; the job runs again when its lease ends");
+                return;
+            }
+            warn!(%error, "the ending could not be recorded; trying again");
+            sleep(POLL).await;
+        }
+    }
+
+    /// Extends leases, takes back expired ones, rotates the history; for ever.
+    async fn beat(&self) {
+        let inner = &self.0;
+        let mut rotated = Instant::now();
+        loop {
+            sleep(inner.options.lease / 3).await;
+            if let Err(error) = extend(&inner.app, &inner.running, inner.options.lease).await {
+                warn!(%error, "leases could not be extended; trying again");
+            }
+            match reap(&inner.app).await {
+                Ok(0) => {}
+                Ok(reaped) => {
+                    warn!(reaped, "jobs of dead or stalled workers were taken back");
+                    inner.wake.notify_one();
+                }
+                Err(error) => warn!(%error, "expired leases could not be taken back; trying again"),
+            }
+            if rotated.elapsed() > ROTATE && self.rotated().await {
+                rotated = Instant::now();
+            }
+        }
+    }
+
+    async fn rotated(&self) -> bool {
+        let rotated = rotate(&self.0.app, self.0.options.days_kept).await;
+        rotated
+            .inspect_err(|error| warn!(%error, "the history could not be rotated; trying again"))
+            .is_ok()
+    }
+
+    /// Wakes the loop when a job was enqueued anywhere; without it the poll finds it within a second.
+    async fn listen(&self) {
+        loop {
+            if let Ok(mut listener) = self.0.app.db.listen("ally_jobs").await {
+                while let Ok(Some(_)) = listener.try_recv().await {
+                    self.0.wake.notify_one();
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+}
