@@ -12,7 +12,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::file::{FileId, Status, Variant, variant_key};
 use crate::policy::{disposition, is_safe_inline};
-use crate::text::Term;
 use crate::uploads::expiry;
 use crate::{Files, FilesRead};
 
@@ -34,7 +33,7 @@ pub(crate) fn module() -> Module {
 struct DownloadParams {
     /// Name of one of the file's variants instead of the file itself.
     #[param(inline, example = "thumb_160")]
-    variant: Option<Term>,
+    variant: Option<SearchTerm>,
     /// To be saved or, for pictures and PDF, to be shown in the browser.
     #[serde(default)]
     #[param(inline)]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::file::{self, File, FileId, Status, query_file};
 use crate::quota::{self, Room};
-use crate::text::{Line, Lines, Term, one_line};
+use crate::text::{Line, one_line};
 use crate::{Files, FilesRead, FilesWrite};
 
 const NOT_DELETED: Code = Code::new(409, "file-not-deleted", "The file is not deleted");
@@ -32,15 +32,15 @@ pub(crate) fn module() -> Module {
 struct FileFilter {
     /// Part of the name or the description.
     #[param(inline)]
-    search: Option<Term>,
+    search: Option<SearchTerm>,
     #[param(inline)]
-    module: Option<Term>,
+    module: Option<SearchTerm>,
     #[param(inline)]
     status: Option<Status>,
     #[param(inline)]
-    content_type: Option<Term>,
+    content_type: Option<SearchTerm>,
     #[param(inline)]
-    tag: Option<Term>,
+    tag: Option<SearchTerm>,
     entity_id: Option<Uuid>,
     /// The deleted files instead of the others.
     #[serde(default)]
@@ -194,7 +194,7 @@ async fn find(mut tx: TenantTx<FilesRead>, Path(id): Path<FileId>) -> Result<Tag
 struct FilePatch {
     #[serde(default)]
     #[garde(inner(inner(length(chars, min = 1, max = 255), custom(plain_text))))]
-    #[schema(value_type = Option<Lines<255>>)]
+    #[schema(value_type = Option<PlainText<255>>)]
     description: Patch<Option<String>>,
     #[serde(default)]
     #[garde(inner(length(max = 20), inner(length(chars, min = 1, max = 50), custom(one_line))))]

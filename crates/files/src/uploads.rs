@@ -22,7 +22,7 @@ use crate::file::{File, FileId, Status, find};
 use crate::open::AwaitUpload;
 use crate::policy::policy;
 use crate::quota::{self, QUOTA_EXCEEDED, TOO_MANY_UPLOADS};
-use crate::text::{Line, Lines, one_line};
+use crate::text::{Line, one_line};
 use crate::{Files, FilesWrite, PERMISSIONS};
 
 const TYPE_NOT_ALLOWED: Code = Code::new(
@@ -37,22 +37,14 @@ const TOO_LARGE: Code = Code::new(
 );
 const UPLOAD_MISSING: Code = Code::new(409, "upload-missing", "The bytes have not arrived yet");
 
-const fn invalid(name: &'static str, pointer: &'static str) -> Constraint {
-    Constraint {
-        name,
-        code: &VALIDATION_FAILED,
-        pointer: Some(pointer),
-    }
-}
-
 const CONSTRAINTS: &[Constraint] = &[
-    invalid("files_module_form", "/module"),
-    invalid("files_filename_length", "/filename"),
-    invalid("files_description_length", "/description"),
-    invalid("files_tags_count", "/tags"),
-    invalid("files_content_type_length", "/content_type"),
-    invalid("files_size_positive", "/size"),
-    invalid("files_sha256_length", "/sha256"),
+    Constraint::invalid("files_module_form", "/module"),
+    Constraint::invalid("files_filename_length", "/filename"),
+    Constraint::invalid("files_description_length", "/description"),
+    Constraint::invalid("files_tags_count", "/tags"),
+    Constraint::invalid("files_content_type_length", "/content_type"),
+    Constraint::invalid("files_size_positive", "/size"),
+    Constraint::invalid("files_sha256_length", "/sha256"),
 ];
 
 pub(crate) fn module() -> Module {
@@ -88,7 +80,7 @@ struct NewUpload {
     #[schema(pattern = r"^[a-z][a-z0-9_]{0,49}$")]
     module: String,
     #[garde(inner(length(chars, min = 1, max = 255), custom(plain_text)))]
-    #[schema(value_type = Option<Lines<255>>)]
+    #[schema(value_type = Option<PlainText<255>>)]
     description: Option<String>,
     /// Exact size in bytes. The store then refuses any other; without it the limit is enforced on arrival.
     #[garde(inner(range(min = 1)))]

@@ -20,29 +20,21 @@ permissions! {
     CompanyWrite = "company.write";
 }
 
-const fn invalid(name: &'static str, pointer: &'static str) -> Constraint {
-    Constraint {
-        name,
-        code: &VALIDATION_FAILED,
-        pointer: Some(pointer),
-    }
-}
-
 const CONSTRAINTS: &[Constraint] = &[
-    invalid("companies_name_length", "/name"),
-    invalid("companies_trade_name_length", "/trade_name"),
-    invalid("companies_nit_format", "/nit"),
+    Constraint::invalid("companies_name_length", "/name"),
+    Constraint::invalid("companies_trade_name_length", "/trade_name"),
+    Constraint::invalid("companies_nit_format", "/nit"),
     Constraint {
         name: "companies_nit_check_digit",
         code: &NIT_CHECK_DIGIT_WRONG,
         pointer: Some("/nit"),
     },
-    invalid("companies_address_length", "/address"),
-    invalid("companies_phone_format", "/phone_number"),
-    invalid("companies_description_length", "/description"),
-    invalid("companies_economic_activity_length", "/economic_activity"),
-    invalid("companies_currency_format", "/currency"),
-    invalid("companies_time_zone_length", "/time_zone"),
+    Constraint::invalid("companies_address_length", "/address"),
+    Constraint::invalid("companies_phone_format", "/phone_number"),
+    Constraint::invalid("companies_description_length", "/description"),
+    Constraint::invalid("companies_economic_activity_length", "/economic_activity"),
+    Constraint::invalid("companies_currency_format", "/currency"),
+    Constraint::invalid("companies_time_zone_length", "/time_zone"),
 ];
 
 pub fn module() -> Module {

@@ -238,6 +238,17 @@ pub struct Constraint {
     pub pointer: Option<&'static str>,
 }
 
+impl Constraint {
+    /// A check of a single value: 422 that points at it.
+    pub const fn invalid(name: &'static str, pointer: &'static str) -> Constraint {
+        Constraint {
+            name,
+            code: &VALIDATION_FAILED,
+            pointer: Some(pointer),
+        }
+    }
+}
+
 static CONSTRAINTS: OnceLock<HashMap<&'static str, &'static Constraint>> = OnceLock::new();
 
 /// Makes the constraints of all modules known to `From<sqlx::Error>`; the first call counts.
