@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header;
 use kernel::app::App;
-use kernel::error::{Error, NOT_FOUND, Result};
+use kernel::error::{Code, Error, NOT_FOUND, Result};
 use kernel::input::Path;
 use kernel::output::json;
 use utoipa_swagger_ui::Config;
@@ -17,7 +17,9 @@ use utoipa_swagger_ui::Config;
 const CSP: &str =
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
 
-pub fn routes(document: &serde_json::Value) -> Router<App> {
+pub fn routes(document: &serde_json::Value, problems: Vec<&'static Code>) -> Router<App> {
+    let problems: Arc<[&Code]> = problems.into();
+    let all = problems.clone();
     let document = Bytes::from(document.to_string());
     let config = Arc::new(
         Config::from("/openapi.json")
@@ -30,11 +32,11 @@ pub fn routes(document: &serde_json::Value) -> Router<App> {
             "/openapi.json",
             get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())),
         )
+        .route("/problems", get(async move || json(all.to_vec())))
         .route(
-            "/problems",
-            get(async || json(crate::problem_codes(&crate::modules()))),
+            "/problems/{code}",
+            get(async move |Path(code): Path<String>| problem(&problems, &code)),
         )
-        .route("/problems/{code}", get(problem))
         .route("/docs", get(async move || asset("index.html", index.clone())))
         .route(
             "/docs/{*rest}",
@@ -43,13 +45,12 @@ pub fn routes(document: &serde_json::Value) -> Router<App> {
 }
 
 /// What the `type` of a problem resolves to.
-async fn problem(Path(code): Path<String>) -> Result<impl IntoResponse> {
-    let codes = crate::problem_codes(&crate::modules());
-    let problem = codes
-        .into_iter()
+fn problem(problems: &[&'static Code], code: &str) -> Result<Response> {
+    let problem = problems
+        .iter()
         .find(|known| known.code == code)
         .ok_or(&NOT_FOUND)?;
-    Ok(json(problem))
+    Ok(json(*problem).into_response())
 }
 
 fn asset(path: &str, config: Arc<Config<'static>>) -> Response {

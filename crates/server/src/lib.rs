@@ -48,8 +48,11 @@ pub fn jobs() -> (Vec<JobKind>, Vec<Schedule>) {
 pub fn service(app: &App) -> Service {
     let modules = modules();
     kernel::module::register(&modules);
+    let problems = problem_codes(&modules);
     let (api, document) = openapi::assemble(modules);
-    let router = api.merge(health::routes(app)).merge(docs::routes(&document));
+    let router = api
+        .merge(health::routes(app))
+        .merge(docs::routes(&document, problems));
     let router = http::guard(router, app, Identity::new(app));
     NormalizePath::trim_trailing_slash(http::envelop(router, app).with_state(app.clone()))
 }

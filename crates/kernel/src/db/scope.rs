@@ -57,8 +57,8 @@ async fn run(mut request: Request, next: Next, read: bool) -> Response {
     };
     let success = response.status().is_success() || response.status().is_redirection();
     if read || !success {
-        // Dropping queues the ROLLBACK, which the pool sends while the response is already on its
-        // way: a read-only transaction has nothing to commit.
+        // Dropped, it rolls back in the background while the response is already on its way: a
+        // read-only transaction has nothing to commit.
         drop(tx);
         return response;
     }
