@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::secrets::{self, Secrets};
 use crate::settings::Settings;
-use crate::{doctor, openapi_document, run, telemetry};
+use crate::{doctor, openapi_document, probe, run, telemetry};
 
 /// Multi-tenant backend for small businesses.
 #[derive(Parser, Debug)]
@@ -36,6 +37,8 @@ pub enum Command {
     },
     /// Check settings, database, roles and tables, and say what to do
     Doctor,
+    /// Ask the API process that listens here whether it is ready; exit code 1 when it is not
+    Health,
     /// Demo data
     Demo {
         #[command(subcommand)]
@@ -93,7 +96,11 @@ pub fn main() -> std::process::ExitCode {
     {
         return fail(&broken_env_file(&error));
     }
-    let cli = match parse(std::env::args_os()) {
+    let secrets = match secrets::from_files(&Cli::command()) {
+        Ok(secrets) => secrets,
+        Err(error) => return fail(&error),
+    };
+    let cli = match parse(std::env::args_os(), &secrets) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -130,13 +137,13 @@ fn broken_env_file(error: &dotenvy::Error) -> anyhow::Error {
 
 /// Every setting may stand before or after the command. A variable that is empty is not set: so
 /// `.env` files and compose's `${NAME:-}` say it.
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+fn parse(arguments: impl IntoIterator<Item = OsString>, secrets: &Secrets) -> Result<Cli, clap::Error> {
     let command = Cli::command().mut_args(|setting| {
         let empty = setting
             .get_env()
             .and_then(std::env::var_os)
             .is_some_and(|value| value.is_empty());
-        let setting = setting.global(true);
+        let setting = secrets::apply(setting.global(true), secrets);
         if empty { setting.env(None) } else { setting }
     });
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
@@ -194,6 +201,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
             action: MigrateAction::Status,
         } => run::migrate_status(settings).await?,
         Command::Doctor => return doctor::command(settings).await,
+        Command::Health => probe::command(settings.listen).await?,
         Command::Demo {
             action: DemoAction::Seed,
         } => run::seed(settings).await?,

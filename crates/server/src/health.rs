@@ -12,7 +12,7 @@ use kernel::app::App;
 use kernel::db::migrate;
 use kernel::error::{BUSY, Error, INTERNAL, MISCONFIGURED};
 use kernel::output::json;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::doctor;
 
@@ -28,7 +28,7 @@ struct Health {
 }
 
 /// What `/health/ready` answers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Readiness {
     pub ready: bool,
     /// Why not; empty when ready.

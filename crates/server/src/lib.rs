@@ -8,7 +8,9 @@ mod health;
 mod http;
 mod listen;
 mod openapi;
+mod probe;
 mod run;
+mod secrets;
 pub mod settings;
 mod telemetry;
 

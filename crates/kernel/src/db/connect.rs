@@ -37,3 +37,35 @@ pub fn ssl_free(options: PgConnectOptions) -> PgConnectOptions {
 fn ours(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("ally360").statement_cache_capacity(256)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Managed servers accept nothing else.
+    #[tokio::test]
+    async fn a_server_that_offers_tls_is_spoken_to_in_tls() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.expect("SSLRequest");
+            stream.write_all(b"S").await.expect("an answer");
+            let mut hello = [0; 2];
+            stream.read_exact(&mut hello).await.expect("a handshake");
+            hello
+        };
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(port)
+            .ssl_mode(PgSslMode::Require);
+        let (hello, _) = tokio::join!(server, options.connect());
+        assert_eq!(hello, [0x16, 0x03], "a TLS handshake record");
+    }
+}

@@ -40,6 +40,9 @@ async fn an_empty_database_is_migrated_by_its_owner_or_a_superuser() {
 
 #[tokio::test]
 async fn it_becomes_ready_when_another_process_migrates() {
+    // The roles are there already, of another installation of the cluster.
+    let other = External::create(true).await;
+    other.program(["migrate", "up"]).run().success();
     let external = External::create(true).await;
     let address = free_address();
     let mut server = external
@@ -61,14 +64,22 @@ async fn it_becomes_ready_when_another_process_migrates() {
         "{readiness}"
     );
     assert_eq!(server.stdout(), "");
+    let health = || external.program(["health"]).env("ALLY360_LISTEN", &address).run();
+    let said = health().refusal();
+    assert!(
+        said.starts_with("not ready: ") && said.contains("ally360 migrate up"),
+        "{said}"
+    );
 
     external.program(["migrate", "up"]).run().success();
     server.wait_ready();
+    assert_eq!(health().success().stdout, "ready\n");
     assert_eq!(
         client.get("/health/ready").await.expect(200).json()["ready"],
         true
     );
     server.stop().success();
+    assert!(health().refusal().contains(&address), "nothing answers there now");
 }
 
 #[tokio::test]

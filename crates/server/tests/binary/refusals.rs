@@ -55,11 +55,30 @@ fn production_refuses_what_is_unsafe() {
         &production("CORS_ORIGINS", "https://a.example,*"),
         &["CORS_ORIGINS"],
     );
+    let home = Home::empty();
+    home.write("secret", SAMPLE);
+    let from_file = home
+        .program(["serve"])
+        .env("ENVIRONMENT", "production")
+        .env("APP_SECRET_STRING_FILE", home.path().join("secret"));
+    assert_names(&from_file.run().refusal(), &["APP_SECRET_STRING", "sample"]);
     let said = refused(
         &["dev"],
         &[("ENVIRONMENT", "production"), ("APP_SECRET_STRING", GOOD)],
     );
     assert_names(&said, &["dev", "ENVIRONMENT=production", "serve"]);
+}
+
+#[test]
+fn a_secret_in_a_file_that_cannot_be_read_is_not_ignored() {
+    let file = ("APP_SECRET_STRING_FILE", "/nowhere/secret");
+    assert_names(
+        &refused(&["serve"], &[file]),
+        &["APP_SECRET_STRING_FILE", "/nowhere/secret"],
+    );
+    let said = refused(&["serve"], &[file, ("APP_SECRET_STRING", GOOD)]);
+    assert_names(&said, &["APP_SECRET_STRING and APP_SECRET_STRING_FILE"]);
+    assert!(!said.contains(GOOD), "{said}");
 }
 
 #[test]

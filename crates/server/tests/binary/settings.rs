@@ -169,3 +169,24 @@ fn an_empty_secret_is_none() {
     let secret = std::fs::read_to_string(home.data().join("secret")).expect("one is made");
     assert_eq!(secret.len(), 64);
 }
+
+#[tokio::test]
+async fn secrets_may_lie_in_files() {
+    const SECRET: &str = "a secret in a file, of 32 bytes and more";
+    let home = Home::seeded();
+    home.write("app_secret", &format!("{SECRET}\n"));
+    let file = home.path().join("app_secret");
+    let server = home
+        .program(["serve"])
+        .env("APP_SECRET_STRING_FILE", &file)
+        .start();
+    let client = Client::owner(&server.url()).await;
+    server.stop().success();
+
+    // The same secret told the other way accepts the token.
+    let server = home.program(["serve"]).env("APP_SECRET_STRING", SECRET).start();
+    client.at(&server.url()).get("/auth/me").await.expect(200);
+
+    let help = home.program(["--help"]).env("APP_SECRET_STRING_FILE", &file);
+    assert!(!help.run().success().stdout.contains(SECRET));
+}
