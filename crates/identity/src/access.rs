@@ -40,6 +40,7 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/docs/{*rest}", Access::Public),
     (Method::GET, "/problems", Access::Public),
     (Method::GET, "/problems/{code}", Access::Public),
+    (Method::GET, "/account/verify-email", Access::Public),
     // Has a token of its own.
     (Method::POST, "/store/events", Access::Public),
     (Method::POST, "/auth/register", Access::Public),

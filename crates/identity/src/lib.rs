@@ -8,6 +8,7 @@ mod contact;
 mod me;
 mod memberships;
 mod operator;
+mod pages;
 mod passwords;
 mod purge;
 mod registration;
@@ -74,7 +75,7 @@ impl Identity {
     pub fn new(app: &App) -> Identity {
         let identity = Identity(Arc::new(Parts {
             tokens: Tokens::new(app),
-            passwords: Passwords::new(app.config.auth.password_concurrency),
+            passwords: Passwords::new(&app.config.auth),
             callers: Callers::new(app.db.clone()),
             operator: Operator::new(app),
         }));
@@ -95,6 +96,7 @@ pub fn modules() -> Vec<Module> {
         sessions::module(),
         me::module(),
         companies::module(),
+        pages::module(),
         purge::module(),
     ]
 }

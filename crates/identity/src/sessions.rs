@@ -191,7 +191,7 @@ async fn refresh(
     Valid(body): Valid<Refresh>,
 ) -> Result<impl IntoResponse> {
     let now = app.clock.now();
-    let successor = identity.0.tokens.successor(&body.refresh_token);
+    let mut successor = identity.0.tokens.successor(&body.refresh_token);
     #[expect(clippy::disallowed_methods, reason = "sessions are global")]
     let mut tx = app.db.system().await?;
     // The session's row is the lock: uses of one family take turns.
@@ -234,19 +234,22 @@ async fn refresh(
             .execute(&mut *tx)
             .await?;
         }
-        Some(at) if now < at.0 + GRACE && is_live(&mut tx, &successor).await? => {}
-        Some(_) => {
-            sqlx::query!(
-                "update sessions set revoked_at = $2 where id = $1",
-                used.id,
-                Timestamp(now) as _
-            )
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await?;
-            identity.0.callers.changed(used.user_id).await;
-            tracing::warn!(user.id = %used.user_id, session.id = %used.id, "refresh token reused; session ended");
-            return Err(Error::new(&REFRESH_TOKEN_REUSED));
+        Some(at) => {
+            let given = live_one(&mut tx, &identity.0.tokens.successors(&body.refresh_token)).await?;
+            let Some(given) = given.filter(|_| now < at.0 + GRACE) else {
+                sqlx::query!(
+                    "update sessions set revoked_at = $2 where id = $1",
+                    used.id,
+                    Timestamp(now) as _
+                )
+                .execute(&mut *tx)
+                .await?;
+                tx.commit().await?;
+                identity.0.callers.changed(used.user_id).await;
+                tracing::warn!(user.id = %used.user_id, session.id = %used.id, "refresh token reused; session ended");
+                return Err(Error::new(&REFRESH_TOKEN_REUSED));
+            };
+            successor = given;
         }
     }
     let user = User::find(&mut tx, used.user_id).await?;
@@ -255,12 +258,15 @@ async fn refresh(
     signed_in(&identity, user, used.id, successor, companies)
 }
 
-async fn is_live(tx: &mut SystemTx, token: &str) -> Result<bool> {
+/// The one of these tokens that is live.
+async fn live_one(tx: &mut SystemTx, tokens: &[String]) -> Result<Option<String>> {
+    let hashes: Vec<_> = tokens.iter().map(|token| tokens::hash(token)).collect();
     let live = sqlx::query_scalar!(
-        r#"select exists (select from refresh_tokens where token_hash = $1 and used_at is null) as "live!""#,
-        tokens::hash(token)
+        "select token_hash from refresh_tokens where token_hash = any($1) and used_at is null",
+        &hashes
     );
-    Ok(live.fetch_one(&mut **tx).await?)
+    let live = live.fetch_optional(&mut **tx).await?;
+    Ok(live.and_then(|hash| tokens.iter().find(|token| tokens::hash(token) == hash).cloned()))
 }
 
 /// Sign out: ends this session on every process.

@@ -45,12 +45,16 @@ pub struct Claims {
     jti: Uuid,
 }
 
-/// Signs and verifies; the algorithm is pinned to HS256.
+/// Signs and verifies; the algorithm is pinned to HS256. The `kid` of a token chooses among our keys,
+/// and nothing else: when the secret is replaced, what the one before signed lives on until it expires.
 pub struct Tokens {
+    header: Header,
     signing: EncodingKey,
-    verifying: DecodingKey,
+    /// By `kid`; the present key and the earlier ones.
+    verifying: Vec<(String, DecodingKey)>,
     validation: Validation,
-    refresh_key: Digest32,
+    /// The present key first.
+    refresh_keys: Vec<Digest32>,
     clock: Clock,
     lifetime: i64,
 }
@@ -64,11 +68,19 @@ impl Tokens {
         // Checked in `verify` against our clock, which tests can move.
         validation.validate_exp = false;
         validation.validate_nbf = false;
+        let verifying: Vec<_> = app
+            .keys
+            .secrets()
+            .map(|(kid, secret)| (kid, DecodingKey::from_secret(secret)))
+            .collect();
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = verifying.first().map(|(kid, _)| kid.clone());
         Tokens {
+            header,
             signing: EncodingKey::from_secret(app.keys.secret()),
-            verifying: DecodingKey::from_secret(app.keys.secret()),
+            verifying,
             validation,
-            refresh_key: app.keys.derive("refresh token"),
+            refresh_keys: app.keys.derive_all("refresh token"),
             clock: app.clock.clone(),
             lifetime: app.config.auth.access_token_expire_minutes * 60,
         }
@@ -101,7 +113,7 @@ impl Tokens {
             exp: now + self.lifetime,
             jti: kernel::ids::new_id(),
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing).map_err(Error::internal)
+        jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(Error::internal)
     }
 
     /// Checks signature, issuer, audience, kind and time.
@@ -110,7 +122,13 @@ impl Tokens {
     /// `unauthenticated` for anything that is not one of our live tokens.
     pub fn verify(&self, token: &str) -> Result<Claims> {
         let denied = || Error::new(&UNAUTHENTICATED);
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation)
+        let header = jsonwebtoken::decode_header(token).map_err(|_| denied())?;
+        let (_, key) = self
+            .verifying
+            .iter()
+            .find(|(kid, _)| header.kid.as_ref() == Some(kid))
+            .ok_or_else(denied)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|_| denied())?
             .claims;
         let now = self.clock.unix();
@@ -126,8 +144,20 @@ impl Tokens {
     /// The one successor of a refresh token. Derived, so that a client whose answer was lost gets the
     /// same successor when it asks again within the grace, and a family never has two live tokens.
     pub fn successor(&self, refresh_token: &str) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(mac(&self.refresh_key, &[refresh_token.as_bytes()]))
+        derived(&self.refresh_keys[0], &[refresh_token.as_bytes()])
     }
+
+    /// The successors that a refresh token may have been given, the last by the earliest key.
+    pub fn successors(&self, refresh_token: &str) -> Vec<String> {
+        let keys = self.refresh_keys.iter();
+        keys.map(|key| derived(key, &[refresh_token.as_bytes()]))
+            .collect()
+    }
+}
+
+/// A token that who has the key can make again.
+pub fn derived(key: &Digest32, parts: &[&[u8]]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(mac(key, parts))
 }
 
 /// A fresh opaque token: 256 random bits.

@@ -1,6 +1,7 @@
 //! Who is calling, as resolved by the authentication layer before any handler runs.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -34,6 +35,8 @@ impl Caller {
 #[derive(Clone, Debug, Default)]
 pub struct Cause {
     pub request_id: Option<String>,
+    /// The client, as far as trusted proxies tell; none where nothing was listened on.
+    pub address: Option<IpAddr>,
     /// W3C trace context, as the client sent it.
     pub traceparent: Option<String>,
 }

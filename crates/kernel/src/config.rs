@@ -1,7 +1,10 @@
 //! Settings: flags and environment variables, the guide's names as written there.
 
+use std::net::IpAddr;
+
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
 /// Where the installation runs; production refuses unsafe settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,6 +63,14 @@ pub struct AuthConfig {
     /// Secret of all tokens and derived keys, at least 32 bytes [default: generated in dev]
     #[arg(long, env = "APP_SECRET_STRING", hide_env_values = true)]
     pub app_secret_string: Option<String>,
+    /// Earlier values of APP_SECRET_STRING, comma separated: what they signed stays valid until it expires
+    #[arg(
+        long,
+        env = "ALLY360_PREVIOUS_SECRETS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub previous_secrets: Vec<String>,
     /// Signature of access tokens; HS256 is the only one
     #[arg(long, env = "ALGORITHM", default_value = "HS256")]
     pub algorithm: String,
@@ -67,6 +78,9 @@ pub struct AuthConfig {
     pub access_token_expire_minutes: i64,
     #[arg(long, env = "REFRESH_TOKEN_EXPIRE_DAYS", default_value_t = 7, value_parser = clap::value_parser!(i64).range(1..=90))]
     pub refresh_token_expire_days: i64,
+    /// Memory that hashing one password takes, in KiB; a changed value is applied at each next sign-in
+    #[arg(long, env = "ALLY360_PASSWORD_MEMORY_KIB", default_value_t = 47104, value_parser = clap::value_parser!(u32).range(19456..=1_048_576))]
+    pub password_memory_kib: u32,
     /// Passwords hashed or verified at once [default: the number of cores]
     #[arg(long, env = "ALLY360_PASSWORD_CONCURRENCY", value_parser = at_least_one())]
     pub password_concurrency: Option<usize>,
@@ -96,6 +110,9 @@ pub struct HttpConfig {
     /// Connections at once from one address; 0 for no limit (behind a proxy all have one address)
     #[arg(long, env = "ALLY360_MAX_CONNECTIONS_PER_IP", default_value_t = 0)]
     pub max_connections_per_ip: usize,
+    /// Proxies whose X-Forwarded-For tells the client's address: addresses and networks, comma separated
+    #[arg(long, env = "ALLY360_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
     /// Seconds for open requests to finish after SIGTERM
     #[arg(long, env = "ALLY360_DRAIN_SECONDS", default_value_t = 25)]
     pub drain_seconds: u64,
@@ -161,6 +178,18 @@ pub fn parse_bool(value: &str) -> Result<bool, String> {
     }
 }
 
+/// `10.0.0.0/8`, or one address.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_network(value: &str) -> Result<IpNet, String> {
+    let value = value.trim();
+    value
+        .parse()
+        .or_else(|_| value.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "expected an address or a network such as 10.0.0.0/8".to_owned())
+}
+
 /// A token long enough that nobody guesses it.
 ///
 /// # Errors
@@ -193,6 +222,17 @@ impl Config {
                 Some(s) if s.len() < 32 => faults
                     .push("APP_SECRET_STRING must have at least 32 bytes (openssl rand -hex 32)".to_owned()),
                 Some(_) => {}
+            }
+            if self
+                .auth
+                .previous_secrets
+                .iter()
+                .any(|s| s == SAMPLE_SECRET || s.len() < 32)
+            {
+                faults.push(
+                    "ALLY360_PREVIOUS_SECRETS must hold secrets of your own of at least 32 bytes: what they sign is accepted"
+                        .to_owned(),
+                );
             }
             if self.debug {
                 faults.push("DEBUG must be false in production".to_owned());

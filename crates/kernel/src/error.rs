@@ -208,6 +208,13 @@ impl Error {
         self
     }
 
+    /// When it makes sense to ask again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Error {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// The same answer for another request that waited for the same outcome.
     pub fn same_as(other: &Error) -> Error {
         Error {

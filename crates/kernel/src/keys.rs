@@ -1,16 +1,20 @@
 //! Keys derived from `APP_SECRET_STRING`, one per purpose, so that a value made for one use is
 //! worthless for another.
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// 32 bytes: a SHA-256 digest or key.
 pub type Digest32 = [u8; 32];
 
-/// The installation's secret; only derived keys leave it.
+/// The installation's secret, and those it had before; only derived keys leave it. What is made is
+/// made with the present one; what an earlier one made is still known.
 #[derive(Clone)]
 pub struct Keys {
-    secret: std::sync::Arc<[u8]>,
+    /// The present secret, then the earlier ones. Never empty.
+    secrets: Arc<[Box<[u8]>]>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -35,33 +39,67 @@ pub fn sha256(bytes: &[u8]) -> Digest32 {
     Sha256::digest(bytes).into()
 }
 
+fn derived(secret: &[u8], purpose: &str) -> Digest32 {
+    mac(secret, &[b"ally360", purpose.as_bytes()])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
 impl Keys {
     /// Keys of an installation with this secret.
     pub fn new(secret: &str) -> Keys {
+        Keys::rotated(secret, &[])
+    }
+
+    /// Keys of an installation with this secret and, before it, others. Empty ones do not count:
+    /// anybody could sign with them.
+    pub fn rotated(secret: &str, previous: &[String]) -> Keys {
+        let earlier = previous
+            .iter()
+            .map(String::as_str)
+            .filter(|secret| !secret.is_empty());
         Keys {
-            secret: secret.as_bytes().into(),
+            secrets: std::iter::once(secret)
+                .chain(earlier)
+                .map(|secret| secret.as_bytes().into())
+                .collect(),
         }
     }
 
     /// The key of a purpose, e.g. `cursor`.
     pub fn derive(&self, purpose: &str) -> Digest32 {
-        mac(&self.secret, &[b"ally360", purpose.as_bytes()])
+        derived(&self.secrets[0], purpose)
+    }
+
+    /// The keys of a purpose that a value may have been made with: the present one, then earlier ones.
+    pub fn derive_all(&self, purpose: &str) -> Vec<Digest32> {
+        self.secrets
+            .iter()
+            .map(|secret| derived(secret, purpose))
+            .collect()
     }
 
     /// The raw secret, for tokens that other services verify with `APP_SECRET_STRING` itself.
     pub fn secret(&self) -> &[u8] {
-        &self.secret
+        &self.secrets[0]
+    }
+
+    /// All raw secrets, each with an id that tells nothing of it; the present one first.
+    pub fn secrets(&self) -> impl Iterator<Item = (String, &[u8])> {
+        self.secrets
+            .iter()
+            .map(|secret| (hex(&derived(secret, "key id")[..8]), &**secret))
     }
 
     /// Password of a runtime database role when none is configured: 64 hexadecimal digits.
     pub fn role_password(&self, role: &str) -> String {
-        use std::fmt::Write;
-        self.derive(&format!("database role {role}"))
-            .iter()
-            .fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        hex(&self.derive(&format!("database role {role}")))
     }
 }
 
@@ -76,5 +114,19 @@ mod tests {
         assert_ne!(keys.derive("a"), Keys::new("two").derive("a"));
         assert_ne!(mac(b"k", &[b"ab", b"c"]), mac(b"k", &[b"a", b"bc"]));
         assert_eq!(keys.role_password("ally_app").len(), 64);
+    }
+
+    #[test]
+    fn earlier_secrets_are_known_and_make_nothing_new() {
+        let (old, new) = (
+            Keys::new("one"),
+            Keys::rotated("two", &["one".to_owned(), String::new()]),
+        );
+        assert_eq!(new.derive("a"), Keys::new("two").derive("a"));
+        assert_eq!(new.derive_all("a"), [new.derive("a"), old.derive("a")]);
+        let ids: Vec<String> = new.secrets().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), 2, "the empty one does not count");
+        assert_eq!(old.secrets().next().map(|(id, _)| id).as_ref(), ids.last());
+        assert!(ids[0] != ids[1] && ids[0].len() == 16);
     }
 }

@@ -3,11 +3,12 @@
 //! authentication and the tenant scope.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -16,6 +17,7 @@ use kernel::app::App;
 use kernel::caller::Cause;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
+use kernel::origin::client_address;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{self, AllowOrigin, CorsLayer};
@@ -96,6 +98,10 @@ async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> R
     let cause = Cause {
         request_id: Some(id.clone()),
         traceparent: traceparent(request.headers()),
+        address: request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| client_address(peer.ip(), request.headers(), &app.config.http.trusted_proxies)),
     };
     request.extensions_mut().insert(cause);
     let method = request.method().clone();

@@ -49,7 +49,7 @@ impl Settings {
             .as_deref()
             .filter(|secret| !secret.is_empty())
         {
-            return Ok(Keys::new(secret));
+            return Ok(Keys::rotated(secret, &self.config.auth.previous_secrets));
         }
         anyhow::ensure!(
             embedded,
@@ -58,7 +58,7 @@ impl Settings {
         let path = self.data_dir.join("secret");
         let secret =
             generated_secret(&path).with_context(|| format!("cannot keep a secret in {}", path.display()))?;
-        Ok(Keys::new(&secret))
+        Ok(Keys::rotated(&secret, &self.config.auth.previous_secrets))
     }
 
     /// Passwords of the runtime roles.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::ApiService;
+use crate::{ApiService, TestApp};
 
 /// Somebody who calls the API: a token, a company, both or neither.
 #[derive(Clone)]
@@ -63,6 +63,14 @@ impl Client {
     pub fn without_company(&self) -> Client {
         Client {
             company: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same caller at another process.
+    pub fn on(&self, process: &TestApp) -> Client {
+        Client {
+            service: process.service.clone(),
             ..self.clone()
         }
     }

@@ -13,7 +13,7 @@ pub use store::TestStore;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -37,6 +37,8 @@ use tower::util::BoxCloneSyncService;
 /// The API under test.
 pub type ApiService = BoxCloneSyncService<Request, Response, Infallible>;
 
+/// The installation's secret, unless a test has `app_secret_string` set.
+pub const SECRET: &str = "a secret of the tests, 32 bytes long";
 /// Password of all users that the kit makes.
 pub const PASSWORD: &str = "a long test phrase";
 /// Its hash, with cheap parameters: verifying takes those of the hash.
@@ -62,7 +64,7 @@ pub const STORE_EVENT_TOKEN: &str = "the token of the store in tests, 32 bytes";
 pub struct TestApp {
     pub app: App,
     service: ApiService,
-    db: TestDb,
+    db: Arc<TestDb>,
     users: AtomicU32,
     /// The jobs that [`run_jobs`](TestApp::run_jobs) knows.
     kinds: Vec<JobKind>,
@@ -105,9 +107,33 @@ impl TestApp {
             .with_env_filter("warn")
             .with_test_writer()
             .try_init();
-        let db = TestDb::create().await;
+        let db = Arc::new(TestDb::create().await);
+        TestApp::on(db, build, change, change_files).await
+    }
+
+    /// Another process on the same database, with settings of its own.
+    pub async fn again<S>(&self, build: impl FnOnce(&App) -> S, change: impl FnOnce(&mut Config)) -> TestApp
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        TestApp::on(self.db.clone(), build, change, |_| {}).await
+    }
+
+    async fn on<S>(
+        db: Arc<TestDb>,
+        build: impl FnOnce(&App) -> S,
+        change: impl FnOnce(&mut Config),
+        change_files: impl FnOnce(&mut Files),
+    ) -> TestApp
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
         let defaults = Defaults::parse_from(["test"]);
         let mut config = defaults.config;
+        // As cheap as there is; the hashes of the kit's own users have the same parameters.
+        config.auth.password_memory_kib = 8;
         change(&mut config);
         let size = PoolSize {
             app: config.database.db_app_connections,
@@ -120,12 +146,9 @@ impl TestApp {
             system: String::new(),
         };
         let pools = Db::connect_lazy(db.options(), &roles, &size);
-        let app = App::new(
-            config,
-            pools,
-            Keys::new("a secret of the tests, 32 bytes long"),
-            Clock::default(),
-        );
+        let secret = config.auth.app_secret_string.as_deref().unwrap_or(SECRET);
+        let keys = Keys::rotated(secret, &config.auth.previous_secrets);
+        let app = App::new(config, pools, keys, Clock::default());
         let (store, storage) = TestStore::start(&defaults.storage).await;
         let inspector = Inspector::new(&defaults.inspect).expect("an inspector");
         let mut files = Files {

@@ -180,6 +180,7 @@ impl Worker {
             attempt: job.attempt,
             created_by: job.created_by,
             cause: Cause {
+                address: None,
                 request_id: job.request_id.take(),
                 traceparent: job.traceparent.take(),
             },

@@ -110,7 +110,7 @@ pub async fn seed(app: &App) -> anyhow::Result<()> {
     if complete(app).await? {
         return Ok(());
     }
-    let passwords = identity::Passwords::new(None);
+    let passwords = identity::Passwords::new(&app.config.auth);
     let hashes = USERS.iter().map(|_| passwords.hash(PASSWORD.to_owned()));
     let hashes = futures::future::try_join_all(hashes).await?;
     let companies = companies();

@@ -41,8 +41,16 @@ pub fn claims(token: &str) -> Value {
     serde_json::from_slice(&BASE64.decode(payload).expect("base64url")).expect("JSON")
 }
 
+/// The header of our tokens.
 pub fn hs256() -> Value {
-    json!({"alg": "HS256", "typ": "JWT"})
+    json!({"alg": "HS256", "typ": "JWT", "kid": kid(testkit::SECRET)})
+}
+
+/// The id of a secret.
+pub fn kid(secret: &str) -> String {
+    let keys = kernel::keys::Keys::new(secret);
+    let (kid, _) = keys.secrets().next().expect("a secret");
+    kid
 }
 
 /// The claims with one of them set, or removed with null.

@@ -5,9 +5,11 @@ mod forge;
 mod login;
 mod membership;
 mod nits;
+mod pages;
 mod purge;
 mod refresh;
 mod registration;
+mod rotation;
 mod sessions;
 mod tokens;
 

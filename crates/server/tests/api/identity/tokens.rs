@@ -52,13 +52,13 @@ async fn the_signature_is_ours_and_of_the_one_algorithm() {
     ] {
         forged.push((
             format!("alg {algorithm}"),
-            sign(&json!({"alg": algorithm, "typ": "JWT"}), &genuine, secret),
+            sign(&with(&hs256(), "alg", json!(algorithm)), &genuine, secret),
         ));
     }
     for algorithm in [json!(null), json!(["HS256"]), json!({"HS256": true}), json!(256)] {
         forged.push((
             format!("alg {algorithm}"),
-            sign(&json!({"alg": algorithm}), &genuine, secret),
+            sign(&with(&hs256(), "alg", algorithm), &genuine, secret),
         ));
     }
     let head = BASE64.encode(json!({"alg": "RS256"}).to_string());
@@ -85,7 +85,27 @@ async fn the_signature_is_ours_and_of_the_one_algorithm() {
         header[name] = value;
         forged.push((format!("{name} in the header"), sign(&header, &genuine, theirs)));
         forged.push((format!("{name} and no secret"), sign(&header, &genuine, b"")));
+        if name == "kid" {
+            forged.push((format!("an unknown {name}"), sign(&header, &genuine, secret)));
+        }
     }
+    for kid in [
+        json!(null),
+        json!(""),
+        json!(1),
+        json!([super::forge::kid(testkit::SECRET)]),
+    ] {
+        forged.push((
+            format!("kid {kid}"),
+            sign(&with(&hs256(), "kid", kid), &genuine, secret),
+        ));
+    }
+    let sample = kernel::config::SAMPLE_SECRET;
+    let header = with(&hs256(), "kid", json!(super::forge::kid(sample)));
+    forged.push((
+        "the public default under its id".to_owned(),
+        sign(&header, &genuine, sample.as_bytes()),
+    ));
     let as_text = BASE64_STANDARD.encode(secret);
     for (what, other) in [
         ("another secret", &theirs[..]),

@@ -40,6 +40,7 @@ async fn a_job_exists_if_and_only_if_the_request_commits() {
         request.extensions_mut().insert(Cause {
             request_id: Some("request-1".to_owned()),
             traceparent: Some("00-t".to_owned()),
+            address: None,
         });
         next.run(request).await
     };

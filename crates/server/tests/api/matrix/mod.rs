@@ -20,3 +20,4 @@ mod witness;
 mod world;
 
 pub use operations::Operation;
+pub use witness::rows_of_others;
