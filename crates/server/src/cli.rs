@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::company::{self, CompanyAction};
 use crate::secrets::{self, Secrets};
 use crate::settings::Settings;
 use crate::{doctor, openapi_document, probe, run, telemetry};
@@ -48,6 +49,11 @@ pub enum Command {
     Files {
         #[command(subcommand)]
         action: FilesAction,
+    },
+    /// Companies, for operators
+    Company {
+        #[command(subcommand)]
+        action: CompanyAction,
     },
     /// Users, for operators
     User {
@@ -208,6 +214,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Files {
             action: FilesAction::Sweep { dry_run },
         } => run::sweep_files(settings, dry_run).await?,
+        Command::Company { action } => company::command(settings, action).await?,
         Command::User {
             action: UserAction::VerificationToken { email },
         } => run::verification_token(settings, &email).await?,

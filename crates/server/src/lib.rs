@@ -1,6 +1,7 @@
 //! Assembly: the modules of all domain crates become one router, one OpenAPI document, one program.
 
 pub mod cli;
+mod company;
 pub mod demo;
 mod docs;
 pub mod doctor;
