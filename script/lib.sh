@@ -51,16 +51,16 @@ need_cargo_tool() {
 # need_venv REQUIREMENT: a Python package of exactly that version (NAME==VERSION) in target/venv.
 need_venv() {
   local stamp=target/venv/installed
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$1" ]; then return; fi
+  if grep -qxF "$1" "$stamp" 2>/dev/null; then return; fi
   need_apt python3 python3
   mkdir -p target
-  if ! python3 -m venv --clear target/venv >/dev/null; then
+  if [ ! -x target/venv/bin/pip ] && ! python3 -m venv --clear target/venv >/dev/null; then
     if ! { can_apt && apt_do update && apt_install python3-venv && python3 -m venv --clear target/venv; }; then
       die "python3 cannot make virtual environments: install it whole (Debian package python3-venv)"
     fi
   fi
   target/venv/bin/pip install --quiet --disable-pip-version-check "$1"
-  printf '%s\n' "$1" >"$stamp"
+  printf '%s\n' "$1" >>"$stamp"
 }
 
 # need_postgres: sets PG_BIN to the newest PostgreSQL server binaries on the host, 15 or later.

@@ -41,6 +41,11 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/problems", Access::Public),
     (Method::GET, "/problems/{code}", Access::Public),
     (Method::GET, "/account/verify-email", Access::Public),
+    // Answer 404 outside `dev`.
+    (Method::GET, "/dev/mail", Access::Public),
+    (Method::GET, "/dev/mail.json", Access::Public),
+    (Method::GET, "/dev/mail/{id}", Access::Public),
+    (Method::GET, "/dev/mail/{id}/body", Access::Public),
     // Has a token of its own.
     (Method::POST, "/store/events", Access::Public),
     (Method::POST, "/auth/register", Access::Public),

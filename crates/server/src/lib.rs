@@ -8,6 +8,7 @@ pub mod doctor;
 mod health;
 mod http;
 mod listen;
+mod mail;
 mod openapi;
 mod probe;
 mod run;
@@ -33,6 +34,7 @@ pub fn modules() -> Vec<Module> {
     let mut modules = identity::modules();
     modules.extend(catalog::modules());
     modules.extend(files::modules());
+    modules.extend(::mail::modules());
     modules.extend(worker::modules());
     modules
 }

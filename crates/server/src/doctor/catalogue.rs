@@ -11,6 +11,8 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "email_tokens",
     "company_states",
     "schedule_slots",
+    "mails",
+    "mail_suppressions",
     "_sqlx_migrations",
 ];
 
