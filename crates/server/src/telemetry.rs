@@ -14,6 +14,8 @@ pub fn init(debug: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would say so on standard error, and end the process when that is what cannot be written.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second initialisation, in tests, changes nothing.
     let _ = if std::io::stderr().is_terminal() {

@@ -124,3 +124,15 @@ async fn lines_are_json_with_the_ids_and_without_secrets() {
         );
     }
 }
+
+/// As when the disk that takes the log is full.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let home = Home::empty();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux");
+    let ended = home.program(["demo", "seed"]).stderr(full).run().success();
+    assert_eq!(ended.stdout, "the demo companies are there\n");
+}

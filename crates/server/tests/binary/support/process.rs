@@ -1,6 +1,7 @@
 //! The program as a child process.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -27,7 +28,10 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
 }
 
 /// The program with arguments, a clean environment and a working directory.
-pub struct Program(Command);
+pub struct Program {
+    command: Command,
+    stderr: Option<File>,
+}
 
 impl Program {
     pub fn new<'a>(arguments: impl IntoIterator<Item = &'a str>, directory: &Path) -> Program {
@@ -40,29 +44,42 @@ impl Program {
         for name in ["PATH", "HOME", "ALLY360_PG_BIN"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        Program(command)
+        Program {
+            command,
+            stderr: None,
+        }
+    }
+
+    /// Standard error goes there, and is not captured.
+    pub fn stderr(mut self, file: File) -> Program {
+        self.stderr = Some(file);
+        self
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Program {
-        self.0.env(name, value);
+        self.command.env(name, value);
         self
     }
 
     pub fn envs<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Program {
-        self.0.envs(variables);
+        self.command.envs(variables);
         self
     }
 
     /// Starts it and returns at once.
     pub fn spawn(mut self) -> Server {
+        let stderr = self.stderr.map_or_else(Stdio::piped, Stdio::from);
         let mut child = self
-            .0
+            .command
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("a process");
         let stdout = Captured::of(child.stdout.take().expect("piped"));
-        let stderr = Captured::of(child.stderr.take().expect("piped"));
+        let stderr = match child.stderr.take() {
+            Some(piped) => Captured::of(piped),
+            None => Captured::of(std::io::empty()),
+        };
         Server {
             child,
             stdout,
