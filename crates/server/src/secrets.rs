@@ -146,6 +146,19 @@ mod tests {
     }
 
     #[test]
+    fn several_in_one_file_are_split_like_the_variable() {
+        let secrets = Secrets::from([(Id::from("previous"), "one,two")]);
+        let argument = Arg::new("previous")
+            .value_delimiter(',')
+            .action(clap::ArgAction::Append);
+        let matches = Command::new("ally360")
+            .arg(apply(argument, &secrets))
+            .get_matches_from(["ally360"]);
+        let values: Vec<&String> = matches.get_many("previous").expect("values").collect();
+        assert_eq!(values, ["one", "two"]);
+    }
+
+    #[test]
     fn a_secret_given_both_ways_is_refused() {
         let both = read(&Cli::command(), &|name| {
             name.starts_with("APP_SECRET_STRING").then(|| "value".into())

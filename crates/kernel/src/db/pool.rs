@@ -32,7 +32,8 @@ impl managed::Manager for Connector {
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<PgConnection> {
-        self.0.connect().await
+        // Boxed, because a TLS handshake is large and every request would carry room for one.
+        Box::pin(self.0.connect()).await
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
