@@ -34,6 +34,8 @@ const FIXED: &[(&str, &str)] = &[
     ("password_encryption", "scram-sha-256"),
     ("log_destination", "stderr"),
     ("logging_collector", "off"),
+    // A copy that recovers from an archive is not ready before it can be written to.
+    ("hot_standby", "off"),
 ];
 
 /// A cluster that is locked for us and ready to be served.

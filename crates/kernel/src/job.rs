@@ -105,7 +105,6 @@ async fn begin(app: &App, tenant_id: Uuid, user: UserCaller) -> Result<TenantTx<
             tenant_id,
             role: "job",
             grants: BACKGROUND.clone(),
-            suspended: false,
         },
     )
     .await

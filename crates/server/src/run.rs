@@ -171,15 +171,7 @@ async fn serve(
     listener: Option<TcpListener>,
     dev: bool,
 ) -> anyhow::Result<()> {
-    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let mailer = match crate::mail::mailer(settings, address, dev) {
-        Ok(mailer) => mailer,
-        Err(error) => {
-            database.close().await;
-            return Err(error);
-        }
-    };
-    let mut app = database.app(settings).with_part(mailer);
+    let mut app = database.app(settings);
     let mut store = None;
     let shares_store = !settings.storage.is_embedded() || parts.all();
     if !shares_store {
@@ -216,7 +208,9 @@ async fn serve(
     if parts.scheduler {
         app.tasks.spawn(worker::schedule(app.clone(), schedules));
     }
+    let mut address = None;
     let api = listener.map(|listener| {
+        address = listener.local_addr().ok();
         app.tasks.spawn(listen::serve(
             listener,
             service(&app),

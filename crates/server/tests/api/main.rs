@@ -5,7 +5,6 @@ mod disconnect;
 mod files;
 mod identity;
 mod jobs;
-mod mail;
 mod matrix;
 mod openapi;
 mod pool;

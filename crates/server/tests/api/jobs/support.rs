@@ -233,7 +233,6 @@ pub async fn tx(app: &App, client: &Client) -> TenantTx<Background> {
         tenant_id: client.company(),
         role: "owner",
         grants,
-        suspended: false,
     };
     TenantTx::begin(&app.db, caller).await.expect("transaction")
 }

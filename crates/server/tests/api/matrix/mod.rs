@@ -14,7 +14,6 @@ mod permissions;
 mod public;
 mod report;
 mod seeds;
-mod states;
 mod tokens;
 mod unique;
 mod witness;
