@@ -48,21 +48,19 @@ need_cargo_tool() {
   cargo install --quiet --locked --root target/tools --version "$2" "$1"
 }
 
-# need_venv DIRECTORY REQUIREMENT...: Python packages of exactly those versions (NAME==VERSION) in a
-# virtual environment of their own.
+# need_venv REQUIREMENT: a Python package of exactly that version (NAME==VERSION) in target/venv.
 need_venv() {
-  local venv=$1 stamp=$1/installed
-  shift
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then return; fi
+  local stamp=target/venv/installed
+  if grep -qxF "$1" "$stamp" 2>/dev/null; then return; fi
   need_apt python3 python3
-  mkdir -p "${venv%/*}"
-  if ! python3 -m venv --clear "$venv" >/dev/null; then
-    if ! { can_apt && apt_do update && apt_install python3-venv && python3 -m venv --clear "$venv"; }; then
+  mkdir -p target
+  if [ ! -x target/venv/bin/pip ] && ! python3 -m venv --clear target/venv >/dev/null; then
+    if ! { can_apt && apt_do update && apt_install python3-venv && python3 -m venv --clear target/venv; }; then
       die "python3 cannot make virtual environments: install it whole (Debian package python3-venv)"
     fi
   fi
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
-  printf '%s\n' "$*" >"$stamp"
+  target/venv/bin/pip install --quiet --disable-pip-version-check "$1"
+  printf '%s\n' "$1" >>"$stamp"
 }
 
 # need_postgres: sets PG_BIN to the newest PostgreSQL server binaries on the host, 15 or later.

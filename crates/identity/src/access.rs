@@ -41,6 +41,11 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/problems", Access::Public),
     (Method::GET, "/problems/{code}", Access::Public),
     (Method::GET, "/account/verify-email", Access::Public),
+    // Answer 404 outside `dev`.
+    (Method::GET, "/dev/mail", Access::Public),
+    (Method::GET, "/dev/mail.json", Access::Public),
+    (Method::GET, "/dev/mail/{id}", Access::Public),
+    (Method::GET, "/dev/mail/{id}/body", Access::Public),
     // Has a token of its own.
     (Method::POST, "/store/events", Access::Public),
     (Method::POST, "/auth/register", Access::Public),
@@ -91,16 +96,25 @@ pub async fn authenticate(State(identity): State<Identity>, mut request: Request
             Err(refusal) => refusal,
         };
     }
-    match resolve(&identity, access, &mut request).await {
-        Ok(None) => next.run(request).await,
-        Ok(Some(tenant)) => {
-            let mut response = next.run(request).await;
-            response.headers_mut().insert(TENANT_HEADER, tenant);
-            response
-        }
-        Err(error) => error.into_response(),
+    let tenant = match resolve(&identity, access, &mut request).await {
+        Ok(tenant) => tenant,
+        Err(error) => return error.into_response(),
+    };
+    let mut response = next.run(request).await;
+    if let Some(Changed(id)) = response.extensions_mut().remove() {
+        identity.0.callers.changed(id).await;
     }
+    response
+        .headers_mut()
+        .extend(tenant.map(|tenant| (TENANT_HEADER, tenant)));
+    response
 }
+
+/// In the extensions of a response: the rights of this user, or of this company's members, have changed. The transaction has committed
+/// when the response is seen here, so that the next request to this process finds the new ones;
+/// others hear of it from the database.
+#[derive(Clone, Copy)]
+pub(crate) struct Changed(pub Uuid);
 
 /// Puts the caller into the request's extensions; returns the company's id for the response.
 async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> Result<Option<HeaderValue>> {

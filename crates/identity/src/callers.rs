@@ -12,7 +12,7 @@ use std::time::Duration;
 use kernel::app::App;
 use kernel::caller::{Caller, UserCaller};
 use kernel::db::Db;
-use kernel::error::{Error, NOT_A_MEMBER, Result, UNAUTHENTICATED};
+use kernel::error::{COMPANY_CLOSED, Error, NOT_A_MEMBER, Result, UNAUTHENTICATED};
 use moka::future::Cache;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -25,8 +25,8 @@ const CAPACITY: u64 = 50_000;
 
 struct Entry {
     user: UserCaller,
-    /// Role in the company asked for.
-    role: Option<String>,
+    /// Role in the company asked for, and the company's state.
+    role: Option<(String, String)>,
     /// Value of `generation` when loading began.
     loaded_at: u64,
 }
@@ -70,23 +70,24 @@ impl Callers {
         Ok(self.entry(user, session, None).await?.user)
     }
 
-    /// The user as an active member of an active company.
+    /// The user as an active member of a company that is not closed.
     ///
     /// # Errors
     /// `unauthenticated` as for [`user`](Callers::user); `not-a-member`, the same for an unknown
-    /// company, a suspended one and one that he does not belong to.
+    /// company and one that he does not belong to or is suspended in; `company-closed`.
     pub async fn member(&self, user: Uuid, session: Uuid, tenant: Uuid) -> Result<Caller> {
         let entry = self.entry(user, session, Some(tenant)).await?;
-        let (role, grants) = entry
-            .role
-            .as_deref()
-            .map(roles::grants)
-            .ok_or_else(|| Error::new(&NOT_A_MEMBER))?;
+        let (role, state) = entry.role.as_ref().ok_or(&NOT_A_MEMBER)?;
+        if state == "closed" {
+            return Err(Error::new(&COMPANY_CLOSED));
+        }
+        let (role, grants) = roles::grants(role);
         Ok(Caller {
             user: entry.user,
             tenant_id: tenant,
             role,
             grants,
+            suspended: state != "active",
         })
     }
 
@@ -144,12 +145,11 @@ impl Callers {
         let loaded_at = self.generation.load(SeqCst);
         let mut tx = self.db.system().await?;
         let row = sqlx::query!(
-            r#"select m.role as "role?"
+            r#"select m.role as "role?", c.state as "state?"
                  from sessions s
                  join users u on u.id = s.user_id
-                 left join memberships m
+                 left join (memberships m join companies c using (tenant_id))
                    on m.user_id = u.id and m.tenant_id = $3 and m.state = 'active'
-                  and exists (select from companies c where c.tenant_id = m.tenant_id and c.state = 'active')
                 where s.id = $2 and u.id = $1 and u.is_active and s.revoked_at is null"#,
             user,
             session,
@@ -158,7 +158,8 @@ impl Callers {
         .fetch_optional(&mut *tx)
         .await?;
         let row = row.ok_or(&UNAUTHENTICATED)?;
-        if tenant.is_some() && row.role.is_none() {
+        let role = row.role.zip(row.state);
+        if tenant.is_some() && role.is_none() {
             return Err(Error::new(&NOT_A_MEMBER));
         }
         Ok(Entry {
@@ -166,7 +167,7 @@ impl Callers {
                 user_id: user,
                 session_id: session,
             },
-            role: row.role,
+            role,
             loaded_at,
         })
     }

@@ -4,8 +4,11 @@
 mod access;
 mod callers;
 mod companies;
+mod company_profile;
+mod company_states;
 mod contact;
 mod me;
+mod members;
 mod memberships;
 mod operator;
 mod pages;
@@ -17,11 +20,12 @@ mod sessions;
 mod tokens;
 
 pub use access::{Access, EXEMPT, access_of, authenticate};
+pub use company_states::{CompanyState, CompanyStateChange, company_states, set_company_state};
 pub use contact::nit_check_digit;
 pub use passwords::Passwords;
 pub use purge::{PurgeExpired, purge_expired};
 pub use registration::verification_token;
-pub use roles::{ROLES, grants, may};
+pub use roles::{ROLES, grants, may, within};
 
 use std::sync::Arc;
 
@@ -97,6 +101,8 @@ pub fn modules() -> Vec<Module> {
         me::module(),
         companies::module(),
         pages::module(),
+        company_profile::module(),
+        members::module(),
         purge::module(),
     ]
 }

@@ -19,7 +19,7 @@ pub struct Membership {
     pub company_name: String,
     #[schema(example = "owner")]
     pub role: String,
-    /// False while the membership or the company is suspended.
+    /// False while the membership is suspended, or the company suspended or closed.
     pub is_active: bool,
     pub joined_at: Timestamp,
 }

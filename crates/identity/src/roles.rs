@@ -3,6 +3,37 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A role, as requests name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Owner,
+    Admin,
+    Accountant,
+    Supervisor,
+    Seller,
+    Cashier,
+    Viewer,
+}
+
+impl Role {
+    /// As the database has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Admin => "admin",
+            Role::Accountant => "accountant",
+            Role::Supervisor => "supervisor",
+            Role::Seller => "seller",
+            Role::Cashier => "cashier",
+            Role::Viewer => "viewer",
+        }
+    }
+}
+
 /// Roles of a membership, as the database has them.
 pub const ROLES: [&str; 7] = [
     "owner",
@@ -23,7 +54,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("brands.write", MANAGERS),
     ("categories.read", ALL),
     ("categories.write", MANAGERS),
+    ("company.leave", ALL),
     ("company.read", ALL),
+    ("company.transfer", &["owner"]),
     ("company.write", MANAGERS),
     ("files.read", ALL),
     (
@@ -32,6 +65,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("jobs.read", ALL),
     ("jobs.write", MANAGERS),
+    ("members.read", MANAGERS),
+    ("members.write", MANAGERS),
     ("products.read", ALL),
     ("products.write", MANAGERS),
 ];
@@ -41,6 +76,12 @@ pub fn may(role: &str, permission: &str) -> bool {
     TABLE
         .iter()
         .any(|(name, roles)| *name == permission && roles.contains(&role))
+}
+
+/// Whether who holds these permissions may give or take a role: it holds nothing that they lack. Of a
+/// role that is not known that cannot be said.
+pub fn within(role: &str, grants: &BTreeSet<&'static str>) -> bool {
+    ROLES.contains(&role) && self::grants(role).1.is_subset(grants)
 }
 
 /// A role and its permissions. One that is not known, as a later release may have given it, is

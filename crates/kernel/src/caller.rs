@@ -22,6 +22,8 @@ pub struct Caller {
     pub role: &'static str,
     /// Permissions of the role.
     pub grants: Arc<BTreeSet<&'static str>>,
+    /// The company reads, and does not write.
+    pub suspended: bool,
 }
 
 impl Caller {

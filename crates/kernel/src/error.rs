@@ -49,6 +49,8 @@ codes! {
     UNAUTHENTICATED = 401 "unauthenticated" "A valid access token is required";
     NOT_A_MEMBER = 403 "not-a-member" "No active membership of this company";
     PERMISSION_MISSING = 403 "permission-missing" "The role lacks a permission";
+    COMPANY_SUSPENDED = 403 "company-suspended" "The company is suspended: it reads, and does not write";
+    COMPANY_CLOSED = 403 "company-closed" "The company is closed";
     NOT_FOUND = 404 "not-found" "There is no such resource";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The resource does not support this method";
     PRECONDITION_FAILED = 412 "precondition-failed" "The resource has changed since it was read";

@@ -105,6 +105,7 @@ async fn begin(app: &App, tenant_id: Uuid, user: UserCaller) -> Result<TenantTx<
             tenant_id,
             role: "job",
             grants: BACKGROUND.clone(),
+            suspended: false,
         },
     )
     .await

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::company::{self, CompanyAction};
+use crate::mail::{self, MailAction};
 use crate::secrets::{self, Secrets};
 use crate::settings::Settings;
 use crate::{doctor, openapi_document, probe, run, telemetry};
@@ -48,6 +50,16 @@ pub enum Command {
     Files {
         #[command(subcommand)]
         action: FilesAction,
+    },
+    /// Companies, for operators
+    Company {
+        #[command(subcommand)]
+        action: CompanyAction,
+    },
+    /// Mail, for operators
+    Mail {
+        #[command(subcommand)]
+        action: MailAction,
     },
     /// Users, for operators
     User {
@@ -208,6 +220,8 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::Files {
             action: FilesAction::Sweep { dry_run },
         } => run::sweep_files(settings, dry_run).await?,
+        Command::Company { action } => company::command(settings, action).await?,
+        Command::Mail { action } => mail::command(settings, action).await?,
         Command::User {
             action: UserAction::VerificationToken { email },
         } => run::verification_token(settings, &email).await?,

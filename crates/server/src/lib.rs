@@ -1,12 +1,14 @@
 //! Assembly: the modules of all domain crates become one router, one OpenAPI document, one program.
 
 pub mod cli;
+mod company;
 pub mod demo;
 mod docs;
 pub mod doctor;
 mod health;
 mod http;
 mod listen;
+mod mail;
 mod openapi;
 mod probe;
 mod run;
@@ -32,6 +34,7 @@ pub fn modules() -> Vec<Module> {
     let mut modules = identity::modules();
     modules.extend(catalog::modules());
     modules.extend(files::modules());
+    modules.extend(::mail::modules());
     modules.extend(worker::modules());
     modules
 }

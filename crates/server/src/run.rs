@@ -171,7 +171,15 @@ async fn serve(
     listener: Option<TcpListener>,
     dev: bool,
 ) -> anyhow::Result<()> {
-    let mut app = database.app(settings);
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let mailer = match crate::mail::mailer(settings, address, dev) {
+        Ok(mailer) => mailer,
+        Err(error) => {
+            database.close().await;
+            return Err(error);
+        }
+    };
+    let mut app = database.app(settings).with_part(mailer);
     let mut store = None;
     let shares_store = !settings.storage.is_embedded() || parts.all();
     if !shares_store {
@@ -208,9 +216,7 @@ async fn serve(
     if parts.scheduler {
         app.tasks.spawn(worker::schedule(app.clone(), schedules));
     }
-    let mut address = None;
     let api = listener.map(|listener| {
-        address = listener.local_addr().ok();
         app.tasks.spawn(listen::serve(
             listener,
             service(&app),

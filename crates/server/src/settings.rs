@@ -10,6 +10,7 @@ use inspect::InspectConfig;
 use kernel::config::Config;
 use kernel::db::{PoolSize, RolePasswords};
 use kernel::keys::Keys;
+use mail::MailConfig;
 use std::time::Duration;
 use storage::StorageConfig;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub files: FilesConfig,
     #[command(flatten)]
     pub inspect: InspectConfig,
+    #[command(flatten)]
+    pub mail: MailConfig,
 }
 
 impl Settings {

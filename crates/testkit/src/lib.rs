@@ -4,11 +4,13 @@
 mod client;
 mod database;
 mod jobs;
+mod mails;
 mod store;
 
 pub use client::{Answer, Client};
 pub use database::TestDb;
 pub use jobs::RunningWorker;
+pub use mails::Mail;
 pub use store::TestStore;
 
 use std::convert::Infallible;
@@ -27,6 +29,7 @@ use kernel::config::Config;
 use kernel::db::{Db, PoolSize, RolePasswords};
 use kernel::job::JobKind;
 use kernel::keys::Keys;
+use mail::{MailConfig, Mailer};
 use serde_json::json;
 use sqlx::PgConnection;
 use storage::StorageConfig;
@@ -55,6 +58,8 @@ struct Defaults {
     files: FilesConfig,
     #[command(flatten)]
     inspect: InspectConfig,
+    #[command(flatten)]
+    mail: MailConfig,
 }
 
 /// Token with which the store of a test may report uploads.
@@ -158,7 +163,8 @@ impl TestApp {
         };
         files.config.store_event_token = Some(STORE_EVENT_TOKEN.to_owned());
         change_files(&mut files);
-        let app = app.with_part(files);
+        let mailer = Mailer::mailbox(&defaults.mail, "http://ally360.test").expect("a mailer");
+        let app = app.with_part(files).with_part(mailer);
         let service = BoxCloneSyncService::new(build(&app));
         let (users, store, follower) = (AtomicU32::new(0), Mutex::new(store), StdMutex::new(None));
         let t = TestApp {

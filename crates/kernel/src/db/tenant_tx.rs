@@ -12,7 +12,8 @@ use super::scope::Slot;
 use super::{Bell, Db, Tx};
 use crate::app::App;
 use crate::caller::{Caller, Cause};
-use crate::error::{Error, Result, UNAUTHENTICATED};
+use crate::error::{COMPANY_SUSPENDED, Error, Result, UNAUTHENTICATED};
+use crate::job::Background;
 use crate::perm::Permission;
 
 /// A transaction in which only the caller's company exists, held by a caller with permission `P`.
@@ -94,9 +95,16 @@ impl<P: Permission> TenantTx<P> {
         if !caller.may(P::NAME) {
             return Err(Error::forbidden(P::NAME));
         }
-        let tx = db
-            .tenant(caller.tenant_id, caller.user.user_id, P::READ_ONLY)
-            .await?;
+        let mode = if P::READ_ONLY {
+            Mode::Read
+        } else if P::NAME == Background::NAME {
+            Mode::Background
+        } else if caller.suspended {
+            return Err(Error::new(&COMPANY_SUSPENDED));
+        } else {
+            Mode::Write
+        };
+        let tx = db.tenant(caller.tenant_id, caller.user.user_id, mode).await?;
         Ok(TenantTx {
             tx: Some(tx),
             slot,
@@ -109,17 +117,44 @@ impl<P: Permission> TenantTx<P> {
     }
 }
 
+/// What a transaction is for.
+#[derive(Clone, Copy)]
+enum Mode {
+    Read,
+    /// Refused by the database itself unless the company is active.
+    Write,
+    /// Work accepted before, which is finished whatever the company's state is now.
+    Background,
+}
+
+impl Mode {
+    fn begin(self) -> &'static str {
+        match self {
+            Mode::Read => "BEGIN READ ONLY",
+            Mode::Write | Mode::Background => "BEGIN",
+        }
+    }
+
+    fn check(self) -> &'static str {
+        match self {
+            Mode::Write => "; SELECT app_must_write()",
+            Mode::Read | Mode::Background => "",
+        }
+    }
+}
+
 impl Db {
-    /// Opens the scope in one round trip: BEGIN and both settings travel in one simple-protocol
-    /// message. They end with the transaction, so a pooled connection carries nothing over.
+    /// Opens the scope in one round trip: BEGIN, both settings and the check of the company's state
+    /// travel in one simple-protocol message. The settings end with the transaction, so a pooled
+    /// connection carries nothing over.
     #[expect(
         clippy::disallowed_methods,
         reason = "the values are UUIDs, formatted here; SET takes no parameters"
     )]
-    async fn tenant(&self, tenant: Uuid, user: Uuid, read_only: bool) -> Result<Tx> {
-        let begin_mode = if read_only { "BEGIN READ ONLY" } else { "BEGIN" };
+    async fn tenant(&self, tenant: Uuid, user: Uuid, mode: Mode) -> Result<Tx> {
+        let (begin, check) = (mode.begin(), mode.check());
         let statement =
-            format!("{begin_mode}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'");
+            format!("{begin}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'{check}");
         self.app.begin(AssertSqlSafe(statement).into_sql_str()).await
     }
 }

@@ -144,6 +144,7 @@ fn seeder(tenant_id: Uuid) -> Caller {
         tenant_id,
         role: "owner",
         grants: Arc::new(BTreeSet::from(["demo.seed"])),
+        suspended: false,
     }
 }
 

@@ -9,7 +9,10 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "sessions",
     "refresh_tokens",
     "email_tokens",
+    "company_states",
     "schedule_slots",
+    "mails",
+    "mail_suppressions",
     "_sqlx_migrations",
 ];
 
@@ -27,8 +30,8 @@ pub struct DefinerFunction {
     pub signature: &'static str,
     /// `ally_search`, who may read what is searched; `ally_owner` only for what changes no row.
     pub owner: &'static str,
-    /// The table that `ally_search` reads columns of, across companies as far as PostgreSQL is concerned.
-    pub table: Option<&'static str>,
+    /// The tables that `ally_search` reads columns of, across companies as far as PostgreSQL is concerned.
+    pub tables: &'static [&'static str],
     /// Why it cannot run with the caller's rights, and what keeps it from doing harm.
     pub reason: &'static str,
 }
@@ -38,13 +41,19 @@ pub const DEFINER_FUNCTIONS: &[DefinerFunction] = &[
     DefinerFunction {
         signature: "ally.search_products(text,boolean)",
         owner: "ally_search",
-        table: Some("products"),
+        tables: &["products"],
         reason: "LIKE is not leakproof, so no index serves it under row security; filters by app_tenant()",
+    },
+    DefinerFunction {
+        signature: "ally.company_people()",
+        owner: "ally_search",
+        tables: &["memberships", "users"],
+        reason: "users belong to no company, so requests cannot read them; filters memberships by app_tenant()",
     },
     DefinerFunction {
         signature: "ally.job_runs_rotate(integer)",
         owner: "ally_owner",
-        table: None,
+        tables: &[],
         reason: "partitions belong to the owner; makes and drops whole days, never today's, and reads no row",
     },
 ];
@@ -71,7 +80,7 @@ pub async fn catalogue_faults(conn: &mut PgConnection) -> Result<Vec<String>> {
         .bind(
             DEFINER_FUNCTIONS
                 .iter()
-                .filter_map(|f| f.table)
+                .flat_map(|f| f.tables)
                 .collect::<Vec<_>>(),
         )
         .bind(DEFINER_FUNCTIONS.iter().map(|f| f.signature).collect::<Vec<_>>())

@@ -3,6 +3,7 @@
 mod catalogue;
 mod database;
 mod host;
+mod mail;
 mod report;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ pub async fn command(settings: Settings) -> anyhow::Result<ExitCode> {
 async fn examine(settings: &Settings, report: &mut Report) {
     host::settings(settings, report);
     host::secret(settings, report);
+    mail::examine(settings, report).await;
     let external = match kernel::db::connect_options(&settings.config.database) {
         Ok(login) => login.is_some(),
         Err(error) => return report.fail("database", error),

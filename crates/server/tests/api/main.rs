@@ -5,6 +5,7 @@ mod disconnect;
 mod files;
 mod identity;
 mod jobs;
+mod mail;
 mod matrix;
 mod openapi;
 mod pool;

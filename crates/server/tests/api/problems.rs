@@ -105,6 +105,9 @@ const OPERATORS: &[&str] = &[
     "storage_usage_used_positive",
 ];
 
+/// Raised by functions of the database in the form of constraints.
+const RAISED: [&str; 3] = ["company_closed", "company_suspended", "memberships_last_owner"];
+
 #[tokio::test]
 async fn every_constraint_has_a_problem_and_exists() {
     let app = app().await;
@@ -134,6 +137,7 @@ async fn every_constraint_has_a_problem_and_exists() {
     let expected: BTreeSet<&str> = distinct
         .difference(&global)
         .copied()
+        .filter(|name| !RAISED.contains(name))
         .chain(OPERATORS.iter().copied())
         .collect();
     assert_eq!(existing, expected);

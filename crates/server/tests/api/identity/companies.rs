@@ -31,7 +31,8 @@ async fn the_founder_is_the_owner_and_acts_at_once() {
     let expected = json!({
         "name": "Acme", "trade_name": null, "nit": "900123456", "nit_check_digit": "8", "address": null,
         "phone_number": "+573001234567", "description": null, "economic_activity": null,
-        "currency": "COP", "time_zone": "America/Bogota",
+        "tax_regime": null, "fiscal_responsibilities": [], "ciiu_code": null, "municipality_code": null,
+        "email": null, "website": null, "state": "active", "currency": "COP", "time_zone": "America/Bogota",
     });
     assert_eq!(body, expected);
     let owner = user.in_company(created.id().parse().expect("an id"));
@@ -330,4 +331,57 @@ async fn who_is_nobody_founds_nothing() {
         .await
         .expect("companies");
     assert_eq!(companies, 0);
+}
+
+#[tokio::test]
+async fn fiscal_data_and_address_are_kept_and_validated() {
+    let t = app().await;
+    let owner = found(&t.user("ana").await, company("Acme")).await;
+    let whole = json!({
+        "tax_regime": "vat_responsible", "fiscal_responsibilities": ["O-13", "O-23"], "ciiu_code": "4711",
+        "municipality_code": "05001", "email": "Contacto@acme.co", "website": "https://www.acme.co/tienda",
+        "address": "Calle 10 # 43-12", "trade_name": "La Acme",
+    });
+    let first = owner.with_header("If-Match", "\"1\"");
+    let changed = first.patch("/company/me", whole.clone()).await.ok();
+    for (field, value) in whole.as_object().expect("object") {
+        assert_eq!(&changed.json[field], value, "{field}");
+    }
+    first
+        .patch("/company/me", json!({"ciiu_code": "4712"}))
+        .await
+        .problem(412, "precondition-failed");
+    for (field, value, code) in [
+        ("tax_regime", json!("simple"), "type"),
+        ("fiscal_responsibilities", json!(["O-13", "O-13"]), "unique"),
+        ("fiscal_responsibilities", json!(null), "type"),
+        ("ciiu_code", json!("471"), "digits"),
+        ("ciiu_code", json!("47a1"), "digits"),
+        ("municipality_code", json!("5001"), "digits"),
+        // There is no department 02.
+        ("municipality_code", json!("02001"), "validation-failed"),
+        ("email", json!("nobody"), "email"),
+        ("website", json!("acme.co"), "url"),
+        ("website", json!("javascript:alert(1)"), "url"),
+        ("website", json!("https://user:pass@acme.co"), "url"),
+        ("website", json!("https://localhost"), "url"),
+        (
+            "website",
+            json!(format!("https://acme.co/{}", "a".repeat(250))),
+            "url",
+        ),
+    ] {
+        let refused = owner
+            .patch("/company/me", json!({field: value}))
+            .await
+            .problem(422, "validation-failed");
+        assert_eq!(fault(&refused), (format!("/{field}").as_str(), code), "{value}");
+    }
+    let cleared = json!({"tax_regime": null, "fiscal_responsibilities": [], "ciiu_code": null,
+        "municipality_code": null, "email": null, "website": null});
+    let emptied = owner.patch("/company/me", cleared.clone()).await.ok();
+    for (field, value) in cleared.as_object().expect("object") {
+        assert_eq!(&emptied.json[field], value, "{field}");
+    }
+    assert_eq!(emptied.json["trade_name"], "La Acme");
 }

@@ -64,7 +64,7 @@ async fn a_context_token_carries_the_company() {
 }
 
 #[tokio::test]
-async fn only_an_active_member_selects_an_active_company() {
+async fn only_an_active_member_selects_a_company() {
     let t = app().await;
     let (a, b) = (t.tenant("a").await, t.tenant("b").await);
     let suspended = t.member(&b, "admin").await;
@@ -86,9 +86,6 @@ async fn only_an_active_member_selects_an_active_company() {
         "a foreign company looks like none"
     );
     assert_eq!(refused(&suspended, b.company()).await, unknown);
-    suspend_company(&t, &b).await;
-    until(&b, "/brands", "403 not-a-member", SOON).await;
-    assert_eq!(refused(&b, b.company()).await, unknown);
     for body in [
         json!({}),
         json!({"company_id": null}),
@@ -101,14 +98,6 @@ async fn only_an_active_member_selects_an_active_company() {
     }
     let listed = suspended.without_company().get("/auth/context").await.ok();
     assert_eq!(listed.json["companies"][0]["is_active"], false);
-}
-
-async fn suspend_company(t: &TestApp, client: &Client) {
-    sqlx::query("update ally.companies set state = 'suspended' where tenant_id = $1")
-        .bind(client.company())
-        .execute(&mut t.superuser().await)
-        .await
-        .expect("company");
 }
 
 /// A member with a context token who has just been answered, so that what he may do is cached.
@@ -177,7 +166,7 @@ async fn another_role_counts_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_suspended_company_and_a_disabled_user_are_out_with_the_next_request() {
+async fn a_disabled_user_is_out_with_the_next_request() {
     let t = app().await;
     let owner = t.tenant("acme").await;
     let (member, context) = known_member(&t, &owner).await;
@@ -185,12 +174,6 @@ async fn a_suspended_company_and_a_disabled_user_are_out_with_the_next_request()
     for client in [&member, &context] {
         until(client, "/brands", "401 unauthenticated", SOON).await;
         until(client, "/auth/me", "401 unauthenticated", SOON).await;
-    }
-    let (member, context) = known_member(&t, &owner).await;
-    suspend_company(&t, &owner).await;
-    for client in [&owner, &member, &context] {
-        until(client, "/brands", "403 not-a-member", SOON).await;
-        client.get("/auth/me").await.ok();
     }
 }
 
@@ -241,20 +224,11 @@ async fn a_cut_listener_comes_back_and_believes_nothing_from_before() {
 async fn every_role_has_exactly_the_permissions_of_the_table() {
     let t = app().await;
     let owner = t.tenant("acme").await;
-    let nouns = ["brands", "categories", "company", "files", "jobs", "products"];
-    let [reads, writes] =
-        [".read", ".write"].map(|verb| nouns.map(|noun| format!("{noun}{verb}").leak() as &str));
     for role in identity::ROLES {
         let member = t.member(&owner, role).await;
         let context = member.get("/auth/context").await.ok().json;
         let manages = matches!(role, "owner" | "admin");
-        let mut expected = reads.to_vec();
-        if manages {
-            expected.extend(writes);
-        } else if !matches!(role, "viewer") {
-            expected.push("files.write");
-        }
-        expected.sort_unstable();
+        let expected: Vec<_> = identity::grants(role).1.iter().copied().collect();
         assert_eq!(
             (&context["user_role"], &context["permissions"]),
             (&json!(role), &json!(expected))

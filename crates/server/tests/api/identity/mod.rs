@@ -1,8 +1,10 @@
 //! Users, sessions, tokens, companies and memberships.
 
 mod companies;
+mod company_states;
 mod forge;
 mod login;
+mod members;
 mod membership;
 mod nits;
 mod pages;

@@ -9,4 +9,4 @@ mod operator;
 mod outage;
 mod plans;
 mod schedule;
-mod support;
+pub mod support;

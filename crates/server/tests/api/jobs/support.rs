@@ -233,6 +233,7 @@ pub async fn tx(app: &App, client: &Client) -> TenantTx<Background> {
         tenant_id: client.company(),
         role: "owner",
         grants,
+        suspended: false,
     };
     TenantTx::begin(&app.db, caller).await.expect("transaction")
 }

@@ -5,7 +5,7 @@ use testkit::Answer;
 use super::operations::Operation;
 use super::oracle::comparable;
 use super::report::{Report, reached};
-use super::witness::{Secrets, rows_of_others};
+use super::witness::{Secrets, now, old_rows_of_others};
 use super::world::{Call, Tenant, World};
 
 const CHECK: &str = "foreign";
@@ -24,6 +24,12 @@ async fn who_owns_two_companies_acts_in_one_at_a_time() {
     let (a, b) = (world.tenant().await, world.tenant().await);
     let mut client = a.client.in_company(b.client.company());
     world.app.join(&mut client, "owner").await;
+    // His colleagues in B see his name: it is no secret of A.
+    sqlx::query("update ally.users set first_name = 'Both', email = 'both@example.com' where id = $1")
+        .bind(client.user_id)
+        .execute(&mut world.app.superuser().await)
+        .await
+        .expect("user");
     let both = Tenant { client, ..b };
     leaks(&world, &a, &both, usize::MAX)
         .await
@@ -40,13 +46,14 @@ pub async fn leaks(world: &World, a: &Tenant, b: &Tenant, enough: usize) -> Repo
         secrets: Secrets::of(&world.app, a).await.shared_with(b.client.user_id),
         report: Report::new(CHECK),
     };
+    let begun = now(&world.app).await;
     for operation in world.business() {
-        let before = rows_of_others(&world.app, b.client.company()).await;
+        let before = old_rows_of_others(&world.app, b.client.company(), &begun).await;
         probes.own(operation).await;
         probes.path(operation).await;
         probes.references(operation).await;
         probes.list(operation).await;
-        if rows_of_others(&world.app, b.client.company()).await != before {
+        if old_rows_of_others(&world.app, b.client.company(), &begun).await != before {
             probes
                 .report
                 .fault(format!("{}: rows of others have changed", operation.id));
@@ -71,7 +78,9 @@ impl Probes<'_> {
     /// What B does to its own succeeds and shows nothing of A.
     async fn own(&mut self, operation: &Operation) {
         let call = self.world.valid_call(operation, self.b).await;
-        let answer = self.send(operation, &call).await;
+        let sender = self.world.sender(operation, &self.b.client).await;
+        let answer = self.report.send(operation, &call, &sender).await;
+        self.nothing_of_a(operation, &answer);
         self.report.expect(
             operation,
             "success on own resources",

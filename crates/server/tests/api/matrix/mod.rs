@@ -14,6 +14,7 @@ mod permissions;
 mod public;
 mod report;
 mod seeds;
+mod states;
 mod tokens;
 mod unique;
 mod witness;

@@ -49,7 +49,8 @@ async fn each_role_may_what_its_table_says() {
         let member = world.app.member(&a.client, role).await;
         for operation in world.business() {
             let call = world.valid_call(operation, &a).await;
-            let answer = report.send(operation, &call, &member).await;
+            let sender = world.sender(operation, &member).await;
+            let answer = report.send(operation, &call, &sender).await;
             if operation
                 .permission()
                 .is_some_and(|permission| may(role, permission))

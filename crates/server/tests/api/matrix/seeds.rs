@@ -3,9 +3,12 @@
 /// How the resource comes to be that a path parameter, a body field or a filter of this name names.
 pub struct Seed {
     pub parameter: &'static str,
-    /// Operation that creates one.
+    /// Operation that creates one, or [`JOINING`].
     pub create: &'static str,
 }
+
+/// No operation of the company makes a member: he accepts an invitation.
+pub const JOINING: &str = "joining";
 
 /// A resource stands after those it refers to.
 pub const SEEDS: &[Seed] = &[
@@ -24,6 +27,10 @@ pub const SEEDS: &[Seed] = &[
     Seed {
         parameter: "file_id",
         create: "presign_upload",
+    },
+    Seed {
+        parameter: "user_id",
+        create: JOINING,
     },
     // Every upload has enqueued one.
     Seed {

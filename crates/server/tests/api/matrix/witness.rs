@@ -12,11 +12,17 @@ use super::world::Tenant;
 /// A hash of every row of every table that is not of `except`, with its last writer: a row that was
 /// written over with the same values differs too.
 pub async fn rows_of_others(app: &TestApp, except: Uuid) -> String {
+    old_rows_of_others(app, except, "infinity").await
+}
+
+/// The same without people who have come `since`, and their sessions: the probes make members as they go.
+pub async fn old_rows_of_others(app: &TestApp, except: Uuid, since: &str) -> String {
     let mut conn = app.superuser().await;
     let each = tables(&mut conn).await.into_iter().map(|table| {
         format!(
             "select '{table}', md5(string_agg(t.xmin::text || t::text, '|' order by t::text)) from ally.{table} t
-             where to_jsonb(t) ->> 'tenant_id' is distinct from '{except}'"
+             where to_jsonb(t) ->> 'tenant_id' is distinct from '{except}'
+               and not coalesce(to_jsonb(t) ->> 'tenant_id' is null and (to_jsonb(t) ->> 'created_at')::timestamptz > '{since}', false)"
         )
     });
     let hashes = each.collect::<Vec<_>>().join(" union all ");
@@ -25,6 +31,11 @@ pub async fn rows_of_others(app: &TestApp, except: Uuid) -> String {
         format!("select string_agg(hashes::text, ' ' order by hashes::text) from ({hashes}) as hashes"),
     )
     .await
+}
+
+/// The database's time.
+pub async fn now(app: &TestApp) -> String {
+    query(&mut app.superuser().await, "select now()::text".to_owned()).await
 }
 
 /// All tables of the schema.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::bodies::{Bodies, Owner};
 use super::operations::Operation;
-use super::seeds::{FREE, SEEDS, seed};
+use super::seeds::{FREE, JOINING, SEEDS, seed};
 
 /// See the module.
 pub struct World {
@@ -127,6 +127,14 @@ impl World {
 
     /// Creates a resource; its id.
     pub async fn create(&self, tenant: &Tenant, operation: &str) -> String {
+        if operation == JOINING {
+            return self
+                .app
+                .member(&tenant.client, "viewer")
+                .await
+                .user_id
+                .to_string();
+        }
         let answer = self
             .call(self.operation(operation), &tenant.owner)
             .by(&tenant.client)
@@ -153,6 +161,28 @@ impl World {
                 .await
                 .status(204);
         }
+    }
+
+    /// Who sends a request that will succeed: the client, or his [`stand_in`](World::stand_in).
+    pub async fn sender(&self, operation: &Operation, client: &Client) -> Client {
+        self.stand_in(operation, client)
+            .await
+            .unwrap_or_else(|| client.clone())
+    }
+
+    /// For what ends the caller's own rights: somebody new with the same role.
+    pub async fn stand_in(&self, operation: &Operation, client: &Client) -> Option<Client> {
+        if !["leave_company", "transfer_ownership"].contains(&operation.id.as_str()) {
+            return None;
+        }
+        let role: String =
+            sqlx::query_scalar("select role from ally.memberships where tenant_id = $1 and user_id = $2")
+                .bind(client.company())
+                .bind(client.user_id)
+                .fetch_one(&mut self.app.superuser().await)
+                .await
+                .expect("a member");
+        Some(self.app.member(client, &role).await)
     }
 
     /// A request with the owner's ids and a valid body.

@@ -1,0 +1,58 @@
+//! E-mail: every mail is a [`Letter`], sent by a background job through the [`Mailer`].
+//!
+//! A domain crate defines a [`Job`](kernel::job::Job) per mail, with [`QUEUE`] and [`MAX_ATTEMPTS`], and
+//! enqueues it in the transaction of the event. The job reads what it needs by the ids of its payload and
+//! ends with [`Mailer::send`].
+
+mod config;
+mod dev;
+mod letters;
+mod mailbox;
+mod mailer;
+mod message;
+mod record;
+mod render;
+mod smtp;
+mod suppression;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod words;
+
+pub use config::MailConfig;
+pub use kernel::language::Language;
+pub use letters::{
+    AccountExists, EmailChange, EmailChangeNotice, Invitation, NewSignIn, PasswordChanged, PasswordReset,
+    VerifyEmail,
+};
+pub use mailer::Mailer;
+pub use suppression::{Suppression, suppressed, unsuppress};
+pub use words::Name;
+
+use kernel::module::Module;
+use serde::Serialize;
+
+/// Queue of all jobs that send a mail.
+pub const QUEUE: &str = "mail";
+/// Attempts of such a job: with the queue's pauses, a mail server may be away for a day.
+pub const MAX_ATTEMPTS: i32 = 16;
+
+/// A mail of one kind: the values of its template. Text that people chose themselves is a [`Name`].
+pub trait Letter: Serialize + Sync {
+    /// Its templates are `templates/<NAME>.{es,en}.{html,txt}`; the subject stands in the text.
+    const NAME: &'static str;
+}
+
+/// Whom a mail goes to.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    pub address: String,
+    /// How the mail greets; may be empty.
+    pub name: String,
+    pub language: Language,
+}
+
+/// The modules of this crate.
+pub fn modules() -> Vec<Module> {
+    vec![record::module(), dev::module()]
+}

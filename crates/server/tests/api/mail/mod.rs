@@ -1,0 +1,7 @@
+//! Mail: what a job sends, and where it ends.
+
+mod kinds;
+mod mailbox;
+mod server;
+mod smtp;
+mod support;
