@@ -41,11 +41,11 @@ need_cargo() {
   need_apt build-essential cc
 }
 
-# need_cargo_tool NAME VERSION: a cargo subcommand of that version, built into target/tools when absent.
+# need_cargo_tool NAME VERSION [OPTION...]: a program of that version, built into target/tools when absent.
 need_cargo_tool() {
   if [[ "$("$1" --version 2>/dev/null)" == *"$2"* ]]; then return; fi
   say "building $1 $2 (minutes, once per clone)"
-  cargo install --quiet --locked --root target/tools --version "$2" "$1"
+  cargo install --quiet --locked --root target/tools --version "$2" "${@:3}" "$1"
 }
 
 # need_venv REQUIREMENT: a Python package of exactly that version (NAME==VERSION) in target/venv.
