@@ -22,7 +22,7 @@ pub struct FilesConfig {
     /// Uploads that a company may have open at once
     #[arg(long, env = "ALLY360_MAX_OPEN_UPLOADS", default_value_t = 500, value_parser = clap::value_parser!(i32).range(1..))]
     pub max_open_uploads: i32,
-    /// Leave infected uploads in quarantine instead of deleting them; its lifecycle rule still ends them
+    /// Leave infected uploads in quarantine for a day instead of deleting them at once
     #[arg(long, env = "ALLY360_KEEP_INFECTED")]
     pub keep_infected: bool,
     /// Days that a deleted file can be restored

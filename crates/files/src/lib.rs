@@ -6,12 +6,14 @@
 
 mod arrivals;
 mod config;
+mod copy;
 mod download;
 mod events;
 mod file;
 mod library;
 mod open;
 mod orphans;
+mod plan;
 mod policy;
 mod process;
 mod quota;
@@ -24,6 +26,7 @@ pub use arrivals::{arrived, follow};
 pub use config::FilesConfig;
 pub use file::FileId;
 pub use orphans::{Orphans, sweep};
+pub use plan::{Limit, Plan, PlanChange, change_plan};
 
 use inspect::Inspector;
 use kernel::module::Module;

@@ -11,11 +11,11 @@ use kernel::app::App;
 use kernel::job::{Job, JobCx, JobResult, background_tx};
 use kernel::prelude::Module;
 use serde::{Deserialize, Serialize};
-use storage::{Bucket, Listed};
+use storage::{Bucket, Listed, QUARANTINE_DAYS};
 use uuid::Uuid;
 
 use crate::Files;
-use crate::file::{FileId, Status};
+use crate::file::FileId;
 use crate::remove::later;
 use crate::tidy::companies;
 
@@ -30,7 +30,7 @@ pub struct Orphans {
     pub dry_run: bool,
     /// Objects looked at.
     pub objects: u64,
-    /// In quarantine without an open upload; deleted.
+    /// In quarantine without an open upload, or infected and kept long enough; deleted.
     pub quarantined: Found,
     /// Clean objects that no file refers to, for longer than the days of grace; deleted.
     pub unreferenced: Found,
@@ -167,20 +167,23 @@ impl Sweep<'_> {
     }
 
     /// Uploads are needed while their outcome is open; an outcome is final, so what is not needed now never is.
+    /// Infected ones may be kept for as long as the lifecycle rule of the bucket would, which not every store has.
     async fn quarantine(&mut self, company: Uuid, objects: Vec<Listed>) -> anyhow::Result<()> {
-        let kept = if self.files.config.keep_infected {
-            Status::Infected
-        } else {
-            Status::Pending
-        };
         let mut tx = background_tx(self.app, company).await?;
-        let needed = sqlx::query_scalar!(
-            "select upload_key from files where state in ('pending', 'uploaded', 'scanning') or state = $1",
-            kept as _
+        let needed = sqlx::query!(
+            r#"select upload_key, state = 'infected' as "infected!" from files
+                where state in ('pending', 'uploaded', 'scanning') or state = 'infected' and $1"#,
+            self.files.config.keep_infected
         );
-        let needed: HashSet<String> = needed.fetch_all(&mut *tx).await?.into_iter().collect();
+        let needed = needed.fetch_all(&mut *tx).await?.into_iter();
+        let needed: HashMap<String, bool> = needed.map(|row| (row.upload_key, row.infected)).collect();
         drop(tx);
-        for object in objects.iter().filter(|object| !needed.contains(&object.key)) {
+        let expired = self.days_ago(QUARANTINE_DAYS);
+        let is_orphan = |object: &&Listed| match needed.get(&object.key) {
+            None => true,
+            Some(infected) => *infected && object.last_modified <= expired,
+        };
+        for object in objects.iter().filter(is_orphan) {
             self.found.quarantined.add(&object.key);
             self.delete(Bucket::Quarantine, &object.key).await?;
         }
@@ -198,7 +201,7 @@ impl Sweep<'_> {
             .map(|row| (row.key, row.id))
             .collect();
         drop(tx);
-        let old = self.old();
+        let old = self.days_ago(self.files.config.orphan_days);
         for object in objects
             .iter()
             .filter(|object| !rows.contains_key(file_key(&object.key)))
@@ -221,8 +224,8 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn old(&self) -> Timestamp {
-        self.app.clock.now() - SignedDuration::from_hours(24 * i64::from(self.files.config.orphan_days))
+    fn days_ago(&self, days: u16) -> Timestamp {
+        self.app.clock.now() - SignedDuration::from_hours(24 * i64::from(days))
     }
 
     async fn delete(&self, bucket: Bucket, key: &str) -> anyhow::Result<()> {

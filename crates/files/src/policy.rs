@@ -134,4 +134,34 @@ mod tests {
             "attachment; filename=\"Pina__1.pdf\"; filename*=UTF-8''Pi%C3%B1a%20%221%22%0D%0A.pdf"
         );
     }
+
+    #[test]
+    fn five_hundred_names_survive_their_header() {
+        let letters: Vec<char> = "abcXYZ019 .-_'\"\\/;:%*()<>@,=?[]{}\r\n\t\0áñÜçß€漢字🦤\u{202e}\u{200b}"
+            .chars()
+            .collect();
+        let mut state = 360_u32;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for _ in 0..500 {
+            let length = 1 + random(60);
+            let name: String = (0..length).map(|_| letters[random(letters.len())]).collect();
+            let shown = disposition("attachment", &name);
+            assert!(shown.bytes().all(|b| (b' '..=b'~').contains(&b)), "{shown:?}");
+            assert_eq!(shown.matches('"').count(), 2, "{shown:?}");
+            let (_, encoded) = shown
+                .split_once("; filename*=UTF-8''")
+                .expect("the name as it was given");
+            let mut pieces = encoded.split('%');
+            let mut decoded = pieces.next().expect("a piece").as_bytes().to_vec();
+            for piece in pieces {
+                let (digits, rest) = piece.split_at(2);
+                decoded.push(u8::from_str_radix(digits, 16).expect("two digits"));
+                decoded.extend(rest.as_bytes());
+            }
+            assert_eq!(String::from_utf8(decoded).expect("UTF-8"), name);
+        }
+    }
 }

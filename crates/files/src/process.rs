@@ -5,19 +5,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures::StreamExt;
 use inspect::{Thumbnail, Verdict};
 use kernel::job::{Background, Job, JobCx, JobResult};
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
-use storage::{Bucket, Content};
-use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt;
+use storage::{Bucket, Content, ObjectInfo};
 use uuid::Uuid;
 
+use crate::copy::LocalCopy;
 use crate::file::{FileId, Status, Variant, variant_key};
 use crate::open::AwaitUpload;
 use crate::policy::key_name;
@@ -48,13 +45,6 @@ struct Upload {
     upload_key: String,
     reserved: i64,
     created_at: Timestamp,
-}
-
-/// The copy that everything works on; deleted when dropped.
-struct LocalCopy {
-    file: NamedTempFile,
-    size: i64,
-    sha256: [u8; 32],
 }
 
 /// How it ends.
@@ -132,7 +122,7 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
         None if size > upload.reserved => return rejected("too-large"),
         _ => {}
     }
-    let copy = fetch(files, upload, &info.etag, info.size)
+    let copy = fetch(files, upload, &info)
         .await
         .map_err(|error| later(cx.attempt, error))?;
     if upload
@@ -145,7 +135,7 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
     progress(cx, upload.id, 40).await?;
     let verdict = files
         .inspector
-        .inspect(copy.file.path(), &upload.content_type, &upload.filename)
+        .inspect(copy.path(), &upload.content_type, &upload.filename)
         .await;
     Ok(
         match verdict.map_err(|unavailable| later(cx.attempt, unavailable))? {
@@ -164,29 +154,15 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
     )
 }
 
-/// Reads the object that was looked at, no other, into a private file.
-async fn fetch(files: &Files, upload: &Upload, etag: &str, size: u64) -> anyhow::Result<LocalCopy> {
-    let mut object = files
+/// Reads the object that was looked at, no other; where the store does not compare ETags, its size has to agree.
+async fn fetch(files: &Files, upload: &Upload, info: &ObjectInfo) -> anyhow::Result<LocalCopy> {
+    let key = &upload.upload_key;
+    let object = files
         .storage
-        .get_stream(Bucket::Quarantine, &upload.upload_key, Some(etag))
+        .get_stream(Bucket::Quarantine, key, Some(&info.etag))
         .await?;
-    let file = NamedTempFile::new().context("no temporary file can be made")?;
-    let mut sink = tokio::fs::File::from_std(file.reopen()?);
-    let (mut digest, mut length) = (Sha256::new(), 0);
-    while let Some(chunk) = object.body.next().await {
-        let chunk = chunk?;
-        length += chunk.len() as u64;
-        anyhow::ensure!(length <= size, "the object is longer than the store said");
-        digest.update(&chunk);
-        sink.write_all(&chunk).await?;
-    }
-    sink.flush().await?;
-    anyhow::ensure!(length == size, "the object is shorter than the store said");
-    Ok(LocalCopy {
-        file,
-        size: i64::try_from(size)?,
-        sha256: digest.finalize().into(),
-    })
+    anyhow::ensure!(object.info.size == info.size, "the object was replaced");
+    LocalCopy::of(object).await
 }
 
 /// Stores the copy where it is served from, then says so.
@@ -199,15 +175,7 @@ async fn promote(
 ) -> JobResult {
     progress(cx, upload.id, 70).await?;
     let key = final_key(cx.tenant_id, upload, &copy.sha256);
-    put(
-        cx,
-        files,
-        &key,
-        copy.file.path(),
-        &upload.content_type,
-        &copy.sha256,
-    )
-    .await?;
+    put(cx, files, &key, copy.path(), &upload.content_type, &copy.sha256).await?;
     progress(cx, upload.id, 80).await?;
     let mut variants = Vec::new();
     for thumbnail in thumbnails(files, upload, copy).await {
@@ -270,7 +238,7 @@ async fn thumbnails(files: &Files, upload: &Upload, copy: &LocalCopy) -> Vec<Thu
     if !upload.content_type.starts_with("image/") {
         return Vec::new();
     }
-    let made = files.inspector.thumbnails(copy.file.path()).await;
+    let made = files.inspector.thumbnails(copy.path()).await;
     made.inspect_err(|rejected| tracing::warn!(file.id = %upload.id, %rejected, "no thumbnails"))
         .unwrap_or_default()
 }

@@ -92,6 +92,17 @@ pub enum FilesAction {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show what a company may keep, and change what is given
+    Quota {
+        /// Id of the company
+        company: uuid::Uuid,
+        /// Bytes that it may keep: 500000000, 10GiB, or `default` for what the installation grants
+        #[arg(long)]
+        bytes: Option<files::Limit>,
+        /// Bytes of its largest file, or `default` for what the module takes
+        #[arg(long)]
+        max_file_bytes: Option<files::Limit>,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -222,6 +233,20 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         } => run::sweep_files(settings, dry_run).await?,
         Command::Company { action } => company::command(settings, action).await?,
         Command::Mail { action } => mail::command(settings, action).await?,
+        Command::Files {
+            action:
+                FilesAction::Quota {
+                    company,
+                    bytes,
+                    max_file_bytes,
+                },
+        } => {
+            let change = files::PlanChange {
+                quota: bytes,
+                max_file: max_file_bytes,
+            };
+            run::change_plan(settings, company, change).await?;
+        }
         Command::User {
             action: UserAction::VerificationToken { email },
         } => run::verification_token(settings, &email).await?,

@@ -15,6 +15,7 @@ use kernel::output::json;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor;
+use crate::services::Services;
 
 /// Longer than this, and the database counts as not reached.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -30,9 +31,23 @@ struct Health {
 /// What `/health/ready` answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Readiness {
+    /// Whether requests should be sent here.
     pub ready: bool,
-    /// Why not; empty when ready.
+    pub status: Status,
+    /// Why the status is not `ready`; empty when it is.
     pub reasons: Vec<String>,
+}
+
+/// How much of the API works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All of it.
+    Ready,
+    /// All but what needs a service that is away.
+    Degraded,
+    /// Nothing that matters.
+    Unready,
 }
 
 /// What is wrong with roles and tables, looked for once after the migrations are current.
@@ -51,7 +66,7 @@ pub fn routes(app: &App) -> Router<App> {
             })
         }
     };
-    let catalogue = Catalogue::default();
+    let (catalogue, services) = (Catalogue::default(), Services::default());
     Router::new()
         .route("/", get(health.clone()))
         .route("/health", get(health))
@@ -61,12 +76,18 @@ pub fn routes(app: &App) -> Router<App> {
         )
         .route(
             "/health/ready",
-            get(async move |State(app): State<App>| ready(&app, &catalogue).await),
+            get(async move |State(app): State<App>| ready(&app, &catalogue, &services).await),
         )
 }
 
-async fn ready(app: &App, catalogue: &Catalogue) -> Response {
-    let readiness = readiness(app, catalogue).await;
+async fn ready(app: &App, catalogue: &Catalogue, services: &Services) -> Response {
+    let mut readiness = readiness(app, catalogue).await;
+    if readiness.ready {
+        readiness.reasons = services.faults(app).await;
+        if !readiness.reasons.is_empty() {
+            readiness.status = Status::Degraded;
+        }
+    }
     let status = if readiness.ready {
         StatusCode::OK
     } else {
@@ -75,7 +96,7 @@ async fn ready(app: &App, catalogue: &Catalogue) -> Response {
     (status, json(readiness)).into_response()
 }
 
-/// Whether the process can serve now, and if not why.
+/// Whether the process can serve now, and if not why. Services beside the database are not looked at.
 pub(crate) async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
     let mut reasons = Vec::new();
     if app.stopping.is_cancelled() {
@@ -86,8 +107,14 @@ pub(crate) async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
         Ok(Err(error)) => reasons.push(reason(&error).to_owned()),
         Err(_) => reasons.push("the database does not answer in time".to_owned()),
     }
+    let (ready, status) = if reasons.is_empty() {
+        (true, Status::Ready)
+    } else {
+        (false, Status::Unready)
+    };
     Readiness {
-        ready: reasons.is_empty(),
+        ready,
+        status,
         reasons,
     }
 }

@@ -13,6 +13,7 @@ mod openapi;
 mod probe;
 mod run;
 mod secrets;
+mod services;
 pub mod settings;
 mod telemetry;
 

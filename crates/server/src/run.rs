@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use embedded_pg::EmbeddedPg;
-use files::Files;
+use files::{Files, PlanChange};
 use inspect::Inspector;
 use kernel::app::App;
 use kernel::clock::Clock;
@@ -19,6 +19,7 @@ use storage::{EmbeddedStore, Storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
+use uuid::Uuid;
 use worker::Worker;
 
 use crate::cli::say;
@@ -394,5 +395,15 @@ pub async fn sweep_files(settings: Settings, dry_run: bool) -> anyhow::Result<()
     let swept = swept.await;
     database.close().await;
     say(&serde_json::to_string_pretty(&swept?)?)?;
+    Ok(())
+}
+
+/// `ally360 files quota`.
+pub async fn change_plan(settings: Settings, company: Uuid, change: PlanChange) -> anyhow::Result<()> {
+    let database = Database::open(&settings).await?;
+    let plan = files::change_plan(&database.app(&settings), company, change).await;
+    database.close().await;
+    let plan = plan?.with_context(|| format!("no company has the id {company}"))?;
+    say(&serde_json::to_string_pretty(&plan)?)?;
     Ok(())
 }

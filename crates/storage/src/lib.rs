@@ -23,6 +23,7 @@ pub use content::Content;
 pub use embedded::{Arrival, EmbeddedStore, StartError};
 pub use error::Error;
 pub use presign::{GetOptions, Presigned, PutConditions};
+pub use setup::QUARANTINE_DAYS;
 
 /// Which of the two buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use futures::future::try_join;
 use rusty_s3::Method;
 use s3s::crypto::{Checksum, Md5};
 use sha2::{Digest, Sha256};
@@ -9,8 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::presign::Action;
 use crate::{Bucket, Content, Error, Storage};
 
-/// Uploads that nobody confirmed end by themselves, should the sweeping job ever stand still.
-const QUARANTINE_RULES: &str = r#"<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule><ID>ally360-quarantine</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"#;
+/// Uploads that nobody took up end by themselves after so many days, should the sweeping job ever stand still.
+pub const QUARANTINE_DAYS: u16 = 1;
 
 impl Storage {
     /// Creates both buckets where they are missing and has the store expire what lies in quarantine for a day, if
@@ -37,6 +38,20 @@ impl Storage {
             }
             result => result,
         }
+    }
+
+    /// Whether both buckets are there and can be used; asks once and waits no longer than the caller does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: a bucket is missing; and those of any call.
+    pub async fn check(&self) -> Result<(), Error> {
+        let head = async |bucket| {
+            let action = Action::bucket(Method::Head, self.bucket(bucket));
+            self.transport().attempt(&action, None).await
+        };
+        try_join(head(Bucket::Clean), head(Bucket::Quarantine))
+            .await
+            .map(drop)
     }
 
     async fn ensure_bucket(&self, bucket: &rusty_s3::Bucket) -> Result<(), Error> {
@@ -71,18 +86,21 @@ impl Storage {
     }
 
     async fn expire_quarantine(&self) -> Result<(), Error> {
+        let rules = format!(
+            r#"<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule><ID>ally360-quarantine</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status><Expiration><Days>{QUARANTINE_DAYS}</Days></Expiration></Rule></LifecycleConfiguration>"#
+        );
         // Servers ask for the one or the other.
         let action = Action::bucket(Method::Put, self.bucket(Bucket::Quarantine))
             .query("lifecycle", "")
             .header(
                 "content-md5",
-                BASE64_STANDARD.encode(Md5::checksum(QUARANTINE_RULES.as_bytes())),
+                BASE64_STANDARD.encode(Md5::checksum(rules.as_bytes())),
             )
             .header(
                 "x-amz-checksum-sha256",
-                BASE64_STANDARD.encode(Sha256::digest(QUARANTINE_RULES)),
+                BASE64_STANDARD.encode(Sha256::digest(&rules)),
             );
-        let content = Content::bytes(QUARANTINE_RULES);
+        let content = Content::bytes(rules);
         self.transport().send(&action, Some(&content)).await.map(drop)
     }
 }

@@ -94,7 +94,12 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, action: &Action, content: Option<&Content>) -> Result<Response<Incoming>, Error> {
+    /// As [`Transport::send`], but once.
+    pub async fn attempt(
+        &self,
+        action: &Action,
+        content: Option<&Content>,
+    ) -> Result<Response<Incoming>, Error> {
         let url = action.sign(&self.credentials, SIGNATURE_LIFETIME);
         let mut request = Request::builder()
             .method(action.method.to_str())

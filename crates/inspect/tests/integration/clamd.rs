@@ -1,93 +1,32 @@
 //! The real clamd, with a signature database of two lines.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use inspect::{InspectConfig, Inspector, Verdict, reason};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::daemon::{Daemon, MALWARE};
 use crate::zip::Zip;
-use crate::{assert_clean, assert_rejected, corpus, find_command, inspect, on_disk, verdict_of};
+use crate::{assert_clean, assert_rejected, corpus, inspect, on_disk, verdict_of};
 
-const MALWARE: &[u8] = b"ally360 test malware";
-
-/// A clamd of this test; ends when dropped.
-struct Daemon {
-    directory: TempDir,
-    process: Child,
-}
-
-impl Daemon {
-    /// `None` without clamd on this host, which only continuous integration takes for an error.
-    fn start(settings: &str) -> Option<Self> {
-        let Some(command) = find_command("clamd") else {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "clamd not found: install the Debian package clamav-daemon"
-            );
-            eprintln!("skipped: clamd not found (Debian package clamav-daemon)");
-            return None;
-        };
-        let directory = TempDir::with_prefix("clamd").expect("a directory");
-        let path = directory.path();
-        let hex: String = MALWARE.iter().map(|byte| format!("{byte:02x}")).collect();
-        std::fs::write(path.join("test.ndb"), format!("Ally360.Test:0:*:{hex}\n")).expect("written");
-        let config = format!(
-            "Foreground yes\nLocalSocket {0}/socket\nDatabaseDirectory {0}\nAlertExceedsMax yes\nAlertEncrypted yes\n{settings}",
-            path.display()
-        );
-        std::fs::write(path.join("clamd.conf"), config).expect("written");
-        let process = Command::new(command)
-            .arg(format!("--config-file={}/clamd.conf", path.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("clamd starts");
-        let daemon = Self { directory, process };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while std::os::unix::net::UnixStream::connect(daemon.socket()).is_err() {
-            assert!(Instant::now() < deadline, "clamd listens within 30 s");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(daemon)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("socket")
-    }
-
-    fn config(&self) -> InspectConfig {
-        InspectConfig {
-            clamd_address: Some(format!("unix:{}", self.socket().display())),
-            clamd_timeout_seconds: 30,
-            ..InspectConfig::default()
-        }
-    }
-
-    fn inspector(&self) -> Inspector {
-        Inspector::new(&self.config()).expect("settings")
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).expect("own child");
+fn config(daemon: &Daemon) -> InspectConfig {
+    InspectConfig {
+        clamd_address: Some(daemon.address()),
+        clamd_timeout_seconds: 30,
+        ..InspectConfig::default()
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+fn inspector(daemon: &Daemon) -> Inspector {
+    Inspector::new(&config(daemon)).expect("settings")
 }
 
 #[tokio::test]
 async fn clean_and_infected_files_are_told_apart() {
     let Some(daemon) = Daemon::start("") else { return };
-    let inspector = daemon.inspector();
+    let inspector = inspector(&daemon);
     let scanner = inspector.scanner().await.expect("a version");
     assert!(
         scanner.starts_with("clamd 1.") || scanner.starts_with("clamd 0."),
@@ -126,7 +65,7 @@ async fn twenty_files_at_a_time_share_the_connections() {
     let Some(daemon) = Daemon::start("MaxThreads 2\n") else {
         return;
     };
-    let inspector = daemon.inspector();
+    let inspector = inspector(&daemon);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let inspector = inspector.clone();
@@ -144,12 +83,12 @@ async fn what_clamd_does_not_look_into_is_not_clean() {
     };
     let text = [&vec![b'x'; 3_000_000], MALWARE].concat();
     for _ in 0..10 {
-        let verdict = verdict_of(&daemon.inspector(), &text, "text/plain", "a.txt").await;
+        let verdict = verdict_of(&inspector(&daemon), &text, "text/plain", "a.txt").await;
         assert_rejected(&verdict, reason::UNSCANNABLE, "beyond StreamMaxLength");
     }
     let config = InspectConfig {
         clamd_max_bytes: 1_000_000,
-        ..daemon.config()
+        ..config(&daemon)
     };
     let inspector = Inspector::new(&config).expect("settings");
     let verdict = verdict_of(&inspector, &text, "text/plain", "a.txt").await;
@@ -167,7 +106,7 @@ async fn limits_that_clamd_reports_are_not_infections() {
     let Some(daemon) = Daemon::start("MaxFileSize 100K\nMaxScanSize 100K\n") else {
         return;
     };
-    let verdict = verdict_of(&daemon.inspector(), &vec![b'x'; 500_000], "text/plain", "a.txt").await;
+    let verdict = verdict_of(&inspector(&daemon), &vec![b'x'; 500_000], "text/plain", "a.txt").await;
     assert_rejected(&verdict, reason::UNSCANNABLE, "beyond MaxFileSize");
 }
 
@@ -178,7 +117,7 @@ async fn without_clamd_there_is_no_verdict() {
     };
     let config = InspectConfig {
         clamd_timeout_seconds: 2,
-        ..daemon.config()
+        ..config(&daemon)
     };
     let inspector = Inspector::new(&config).expect("settings");
     let file = on_disk(b"hola");
@@ -198,8 +137,7 @@ async fn without_clamd_there_is_no_verdict() {
             .expect("a verdict"),
         "awake",
     );
-    daemon.process.kill().expect("own child");
-    daemon.process.wait().expect("own child");
+    daemon.kill();
     inspector
         .inspect(file.path(), "text/plain", "a.txt")
         .await

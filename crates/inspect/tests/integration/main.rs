@@ -3,6 +3,7 @@
 mod archives;
 mod clamd;
 mod corpus;
+mod daemon;
 mod documents;
 mod images;
 mod jpeg;
@@ -11,8 +12,6 @@ mod mutations;
 mod thumbnails;
 mod types;
 mod zip;
-
-use std::path::Path;
 
 use inspect::{Clean, InspectConfig, Inspector, Verdict};
 
@@ -61,12 +60,4 @@ fn assert_rejected(verdict: &Verdict, reason: &str, case: &str) {
 #[track_caller]
 fn assert_infected(verdict: &Verdict, case: &str) {
     assert!(matches!(verdict, Verdict::Infected { .. }), "{case}: {verdict:?}");
-}
-
-/// The command's path in the usual directories of daemons.
-fn find_command(name: &str) -> Option<std::path::PathBuf> {
-    ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/opt/homebrew/sbin"]
-        .iter()
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.exists())
 }

@@ -5,6 +5,7 @@ mod database;
 mod host;
 mod mail;
 mod report;
+mod services;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ async fn examine(settings: &Settings, report: &mut Report) {
     host::settings(settings, report);
     host::secret(settings, report);
     mail::examine(settings, report).await;
+    services::store(settings, report).await;
+    services::scanner(settings, report).await;
     let external = match kernel::db::connect_options(&settings.config.database) {
         Ok(login) => login.is_some(),
         Err(error) => return report.fail("database", error),

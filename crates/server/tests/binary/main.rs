@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod demo;
 mod external;
+mod files;
 mod guide;
 mod header_forms;
 mod http;
@@ -13,3 +14,14 @@ mod logs;
 mod refusals;
 mod settings;
 mod support;
+
+#[expect(dead_code, reason = "the inspection's own tests use all of it")]
+#[path = "../../../inspect/tests/integration/corpus.rs"]
+mod corpus;
+#[path = "../../../inspect/tests/integration/daemon.rs"]
+mod daemon;
+#[expect(dead_code, reason = "the inspection's own tests use all of it")]
+#[path = "../../../inspect/tests/integration/jpeg.rs"]
+mod jpeg;
+#[path = "../../../inspect/tests/integration/zip.rs"]
+mod zip;

@@ -17,7 +17,7 @@ use super::clamd::Clamd;
 use super::support::{EICAR, bytes, execute, id, png, put, room, send, status, text, until, value};
 use crate::app;
 
-async fn app_with_scanner(clamd: &Clamd) -> TestApp {
+pub async fn app_with_scanner(clamd: &Clamd) -> TestApp {
     let config = InspectConfig {
         clamd_address: Some(clamd.address.clone()),
         clamd_timeout_seconds: 5,

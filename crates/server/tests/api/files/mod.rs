@@ -8,4 +8,5 @@ mod library;
 mod orphans;
 mod quota;
 mod refusals;
+mod replay;
 mod support;

@@ -195,6 +195,11 @@ async fn infected_uploads_stay_in_quarantine_where_that_is_wanted() {
     let found = files::sweep(&t.app, false).await.expect("a sweep");
     assert_eq!((found.objects, found.quarantined.count), (1, 0));
     assert_eq!(files::sweep(&t.app, true).await.expect("a sweep").objects, 1);
+    // For a day, whether the store has lifecycle rules or not.
+    t.app.clock.advance(std::time::Duration::from_hours(24));
+    let found = files::sweep(&t.app, false).await.expect("a sweep");
+    assert_eq!((found.objects, found.quarantined.count), (1, 1));
+    assert_eq!(files::sweep(&t.app, true).await.expect("a sweep").objects, 0);
 }
 
 #[tokio::test]

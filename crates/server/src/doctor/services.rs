@@ -1,0 +1,44 @@
+//! Object store and virus scanner, as they are set.
+
+use inspect::Inspector;
+use kernel::config::Environment;
+use storage::Storage;
+
+use super::report::Report;
+use crate::services;
+use crate::settings::Settings;
+
+/// Where files are kept. The embedded store is not started: it belongs to the process that runs.
+pub(super) async fn store(settings: &Settings, report: &mut Report) {
+    if settings.storage.is_embedded() {
+        let objects = settings.data_dir.join("objects");
+        return report.ok("store", format!("embedded, in {}", objects.display()));
+    }
+    let storage = match Storage::external(&settings.storage) {
+        Ok(storage) => storage,
+        Err(error) => return report.fail("store", error),
+    };
+    match services::store(&storage).await {
+        Ok(()) => report.ok("store", "the server of MINIO_HOST answers and has both buckets"),
+        Err(fault) => report.fail("store", format!("{} ({})", fault.what, fault.cause)),
+    }
+}
+
+pub(super) async fn scanner(settings: &Settings, report: &mut Report) {
+    let inspector = match Inspector::new(&settings.inspect) {
+        Ok(inspector) => inspector,
+        Err(error) => return report.fail("scanner", error),
+    };
+    match services::scanner(&inspector).await {
+        Ok(scanner) if scanner == inspect::BUILTIN => {
+            let text = "CLAMD_ADDRESS is not set: the built-in content check runs, which is no antivirus";
+            if settings.config.environment == Environment::Production {
+                report.warn("scanner", text);
+            } else {
+                report.ok("scanner", text);
+            }
+        }
+        Ok(scanner) => report.ok("scanner", scanner),
+        Err(fault) => report.fail("scanner", format!("{} ({})", fault.what, fault.cause)),
+    }
+}

@@ -1,0 +1,102 @@
+//! The services beside the database: object store and virus scanner. All but files works without them, so
+//! that their absence degrades a process and does not make it unready.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use files::Files;
+use inspect::Inspector;
+use kernel::app::App;
+use moka::future::Cache;
+use storage::Storage;
+use tokio::time::timeout;
+
+/// Longer than this, and a service counts as away.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// For so long an answer is given to all who ask.
+const KEPT: Duration = Duration::from_secs(3);
+
+/// Why a service cannot be used.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// For everybody who asks.
+    pub what: &'static str,
+    /// For operators: may name addresses.
+    pub cause: String,
+}
+
+/// What is known of the services. Looked up by one of those who ask at once, kept for seconds: asking is cheap.
+#[derive(Clone)]
+pub(crate) struct Services(Cache<(), Arc<Vec<String>>>);
+
+impl Default for Services {
+    fn default() -> Services {
+        Services(Cache::builder().max_capacity(1).time_to_live(KEPT).build())
+    }
+}
+
+impl Services {
+    /// What does not work, a sentence each; empty when all does.
+    pub async fn faults(&self, app: &App) -> Vec<String> {
+        self.0.get_with((), look(app)).await.to_vec()
+    }
+}
+
+async fn look(app: &App) -> Arc<Vec<String>> {
+    let Ok(files) = app.part::<Files>() else {
+        return Arc::new(vec![
+            "files are unavailable: separate processes need an object store to share, set MINIO_HOST"
+                .to_owned(),
+        ]);
+    };
+    let (store, scanner) = tokio::join!(store(&files.storage), scanner(&files.inspector));
+    let faults = [store.err(), scanner.err()].into_iter().flatten();
+    let told = faults.map(|fault| {
+        tracing::warn!(cause = fault.cause, "{}", fault.what);
+        fault.what.to_owned()
+    });
+    Arc::new(told.collect())
+}
+
+/// Whether the object store can be used.
+///
+/// # Errors
+/// Why not.
+pub(crate) async fn store(storage: &Storage) -> Result<(), Fault> {
+    use storage::Error::{Denied, NotFound};
+    within(storage.check()).await.map_err(|error| {
+        let what = match &error {
+            Some(NotFound) => "the object store lacks a bucket: a running process makes it within seconds",
+            Some(Denied(_)) => "the object store refuses MINIO_ACCESS_KEY and MINIO_SECRET_KEY",
+            _ => "the object store cannot be reached: uploads and downloads fail, files wait",
+        };
+        Fault::new(what, error)
+    })
+}
+
+/// Who scans uploads.
+///
+/// # Errors
+/// Why nobody does.
+pub(crate) async fn scanner(inspector: &Inspector) -> Result<String, Fault> {
+    let what = "the virus scanner cannot be reached: uploads wait for it";
+    within(inspector.scanner())
+        .await
+        .map_err(|error| Fault::new(what, error))
+}
+
+impl Fault {
+    fn new(what: &'static str, cause: Option<impl Display>) -> Fault {
+        let no_answer = || format!("no answer in {PATIENCE:?}");
+        Fault {
+            what,
+            cause: cause.map_or_else(no_answer, |cause| cause.to_string()),
+        }
+    }
+}
+
+/// The outcome, unless it takes too long: then an error of none.
+async fn within<T, E>(call: impl Future<Output = Result<T, E>>) -> Result<T, Option<E>> {
+    timeout(PATIENCE, call).await.map_err(|_| None)?.map_err(Some)
+}

@@ -1,0 +1,58 @@
+//! Workers killed while files are processed: every file has one outcome, and nothing else is left.
+
+use std::mem::replace;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::support::{Installation, ordinary, seed, upload_all};
+use crate::support::full;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_killed_at_random_moments_finish_every_file_once() {
+    let (files, kills, limit) = if full() { (500, 60, 900) } else { (60, 5, 60) };
+    let place = Installation::start(&[]).await;
+    let uploads = upload_all(&place.client, ordinary(files)).await;
+    let mut random = StdRng::seed_from_u64(seed());
+    let mut workers = [(); 2].map(|()| place.worker());
+    let (began, mut killed) = (Instant::now(), 0);
+    while place.open_files().await > 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(limit),
+            "{} files are open",
+            place.open_files().await
+        );
+        sleep(Duration::from_millis(random.random_range(5..250))).await;
+        if killed == kills {
+            continue;
+        }
+        // Frozen, so that what they hold now is what they lose.
+        workers.iter().for_each(|worker| worker.signal(Signal::STOP));
+        let processing = "select count(*) from ally.jobs where name = 'files.process' and state = 'running'";
+        if place.count(processing).await == 0 {
+            workers.iter().for_each(|worker| worker.signal(Signal::CONT));
+            continue;
+        }
+        for worker in &mut workers {
+            replace(worker, place.worker()).kill9();
+        }
+        killed += 1;
+        // Each death is forgiven, for there are more than a job survives.
+        place
+            .execute("update ally.jobs set lost = 0 where lost > 0")
+            .await;
+    }
+    place.settle(Duration::from_secs(30)).await;
+    let lost = place
+        .count("select count(*) from ally.job_runs where queue = 'files' and outcome = 'lost'")
+        .await;
+    eprintln!(
+        "{files} files, both workers killed {killed} times, {lost} jobs lost, all done after {:.1?}",
+        began.elapsed()
+    );
+    assert!(lost >= killed, "every blow costs a job");
+    place.check_all_ready(&uploads).await;
+}
