@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::cli::say;
 use crate::health::Readiness;
 
-/// Readiness itself takes up to 1.5 s.
+/// Readiness itself takes up to 3 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Says `ready` when the process that listens on `listen` is.

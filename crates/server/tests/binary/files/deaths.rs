@@ -53,6 +53,6 @@ async fn workers_killed_at_random_moments_finish_every_file_once() {
         "{files} files, both workers killed {killed} times, {lost} jobs lost, all done after {:.1?}",
         began.elapsed()
     );
-    assert!(lost >= killed, "every blow costs a job");
+    assert!(lost > 0, "no worker died at work");
     place.check_all_ready(&uploads).await;
 }
