@@ -33,7 +33,7 @@ async fn hostile_uploads_are_not_served_and_end_no_worker() {
     let began = Instant::now();
     let uploads = upload_all(&place.client, samples.clone()).await;
     let uploaded = began.elapsed();
-    place.settle(Duration::from_secs(count as u64 / 8)).await;
+    place.settle(Duration::from_secs(count as u64 / 5)).await;
     eprintln!(
         "{count} hostile uploads in {uploaded:.1?}, all ended after {:.1?}, worker's peak {} MB",
         began.elapsed(),
