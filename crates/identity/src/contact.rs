@@ -68,6 +68,27 @@ pub fn phone(value: &str, _: &()) -> garde::Result {
     phone_number(value).map(drop).ok_or_else(fault)
 }
 
+/// The number of an identity document in one form: 4 to 20 letters and digits. Spaces, dots and dashes are
+/// dropped, letters are put in upper case.
+pub fn dni_number(text: &str) -> Option<String> {
+    let number: String = text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '.' | '-'))
+        .map(|c| c.to_ascii_uppercase())
+        .collect();
+    let plausible = (4..=20).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_alphanumeric());
+    plausible.then_some(number)
+}
+
+/// A garde rule for [`dni_number`].
+///
+/// # Errors
+/// `dni`.
+pub fn dni(value: &str, _: &()) -> garde::Result {
+    let fault = || Fault::new("dni: must be the number of an identity document: 4 to 20 letters and digits");
+    dni_number(value).map(drop).ok_or_else(fault)
+}
+
 /// Check digit of a NIT given as digits (DIAN, Orden Administrativa 4 of 1989): weights from the
 /// right, modulo 11.
 pub fn nit_check_digit(digits: &str) -> Option<u32> {

@@ -2,30 +2,44 @@
 //! caller of every request.
 
 mod access;
+mod accounts;
 mod callers;
+mod client;
 mod companies;
 mod company_profile;
 mod company_states;
 mod contact;
+mod email_changes;
+mod email_tokens;
+mod mail_requests;
+mod mails;
 mod me;
 mod members;
 mod memberships;
+mod my_sessions;
 mod operator;
 mod pages;
+mod password_change;
+mod password_reset;
+mod password_rules;
 mod passwords;
 mod purge;
 mod registration;
 mod roles;
+mod selection;
 mod sessions;
+mod sign_in;
+mod throttle;
 mod tokens;
+mod verification;
 
 pub use access::{Access, EXEMPT, access_of, authenticate};
 pub use company_states::{CompanyState, CompanyStateChange, company_states, set_company_state};
 pub use contact::nit_check_digit;
 pub use passwords::Passwords;
 pub use purge::{PurgeExpired, purge_expired};
-pub use registration::verification_token;
 pub use roles::{ROLES, grants, may, within};
+pub use verification::verification_token;
 
 use std::sync::Arc;
 
@@ -35,6 +49,7 @@ use kernel::module::Module;
 
 use callers::Callers;
 use operator::Operator;
+use throttle::Throttle;
 use tokens::Tokens;
 
 pub(crate) const EMAIL_OR_PASSWORD_WRONG: Code =
@@ -72,6 +87,7 @@ struct Parts {
     passwords: Passwords,
     callers: Callers,
     operator: Operator,
+    throttle: Throttle,
 }
 
 impl Identity {
@@ -82,6 +98,7 @@ impl Identity {
             passwords: Passwords::new(&app.config.auth),
             callers: Callers::new(app.db.clone()),
             operator: Operator::new(app),
+            throttle: Throttle::new(app),
         }));
         callers::listen(app, identity.clone());
         identity
@@ -97,9 +114,19 @@ impl Identity {
 pub fn modules() -> Vec<Module> {
     vec![
         registration::module(),
+        verification::module(),
+        sign_in::module(),
         sessions::module(),
+        my_sessions::module(),
+        selection::module(),
+        password_reset::module(),
+        password_change::module(),
+        email_changes::module(),
         me::module(),
+        accounts::module(),
         companies::module(),
+        mails::module(),
+        mail_requests::module(),
         pages::module(),
         company_profile::module(),
         members::module(),

@@ -27,7 +27,7 @@ permissions! {
     CompanyTransfer = "company.transfer";
 }
 
-const LAST_OWNER: Code = Code::new(409, "last-owner", "A company needs an active owner");
+pub(crate) const LAST_OWNER: Code = Code::new(409, "last-owner", "A company needs an active owner");
 pub(crate) const ROLE_EXCEEDS_OWN: Code = Code::new(
     403,
     "role-exceeds-own",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kernel::app::App;
+use kernel::db::SystemTx;
 use kernel::error::Result;
 use kernel::job::{Job, JobCx, JobResult};
 use kernel::module::Module;
@@ -16,6 +17,12 @@ pub fn module() -> Module {
 
 /// Ended sessions stay this long, so that a late reuse of their tokens is still told from nonsense.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// A request for a mail that no job has answered by then is void.
+const REQUESTS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// A device that was not used so long is not known any more.
+const DEVICES_KEPT: SignedDuration = SignedDuration::from_hours(24 * 180);
+/// An address that nobody has verified by then is free again.
+const UNVERIFIED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Rows per statement: short locks.
 const BATCH: i64 = 1000;
 
@@ -28,37 +35,81 @@ impl Job for PurgeExpired {
 
     async fn run(self, cx: JobCx) -> JobResult {
         let deleted = purge_expired(&cx.app).await?;
-        tracing::info!(deleted, "expired sessions and tokens deleted");
+        tracing::info!(deleted, "what had expired is deleted");
         Ok(())
     }
 }
 
-/// Deletes expired sessions, with their refresh tokens, and e-mail tokens. Returns the rows deleted.
+/// Deletes expired sessions with their refresh tokens, tokens and requests of mails, counts of attempts,
+/// devices not seen for long, and accounts that were never verified. Returns the rows deleted.
 ///
 /// # Errors
 /// Those of the database; what was deleted before stays deleted.
 pub async fn purge_expired(app: &App) -> Result<u64> {
-    let before = Timestamp(app.clock.now() - KEPT);
     let mut deleted = 0;
     loop {
-        #[expect(clippy::disallowed_methods, reason = "sessions are global")]
+        #[expect(clippy::disallowed_methods, reason = "identity is global")]
         let mut tx = app.db.system().await?;
-        let sessions = sqlx::query!(
-            "delete from sessions where id in (select id from sessions where expires_at < $1 or revoked_at < $1 limit $2)",
-            before as _,
-            BATCH
-        );
-        let mut batch = sessions.execute(&mut *tx).await?.rows_affected();
-        let email_tokens = sqlx::query!(
-            "delete from email_tokens where token_hash in (select token_hash from email_tokens where expires_at < $1 limit $2)",
-            before as _,
-            BATCH
-        );
-        batch += email_tokens.execute(&mut *tx).await?.rows_affected();
+        let batch = batch(&mut tx, app).await?;
         tx.commit().await?;
         deleted += batch;
         if batch == 0 {
             return Ok(deleted);
         }
     }
+}
+
+async fn batch(tx: &mut SystemTx, app: &App) -> Result<u64> {
+    let now = app.clock.now();
+    let before = |kept: SignedDuration| Timestamp(now - kept);
+    let deletions = [
+        sqlx::query!(
+            "delete from sessions where id in (select id from sessions where expires_at < $1 or revoked_at < $1 limit $2)",
+            before(KEPT) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from email_tokens where id in (select id from email_tokens where expires_at < $1 limit $2)",
+            before(KEPT) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from email_changes where id in (select id from email_changes where expires_at < $1 limit $2)",
+            Timestamp(now) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from mail_requests where id in (select id from mail_requests where created_at < $1 limit $2)",
+            before(REQUESTS_KEPT) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from known_devices where (user_id, device) in
+               (select user_id, device from known_devices where seen_at < $1 limit $2)",
+            before(DEVICES_KEPT) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from attempts where key in (select key from attempts where forgotten_at < $1 limit $2)",
+            Timestamp(now) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from allowances where key in (select key from allowances where spent_until < $1 limit $2)",
+            Timestamp(now) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from users where id in
+               (select id from users where email_verified_at is null and deleted_at is null and last_login_at is null
+                   and created_at < $1 and not exists (select from memberships where user_id = users.id) limit $2)",
+            before(UNVERIFIED_KEPT) as _,
+            BATCH
+        ),
+    ];
+    let mut deleted = 0;
+    for deletion in deletions {
+        deleted += deletion.execute(&mut **tx).await?.rows_affected();
+    }
+    Ok(deleted)
 }

@@ -1,29 +1,26 @@
-//! Signing in, staying in, selecting a company, signing out.
+//! Sessions: staying signed in, seeing where one is, signing out.
 //!
 //! A session is a family of refresh tokens with one live member. Using one makes its successor;
 //! using one again later than [`GRACE`] ends the session, because a copy is about.
 
 use axum::Extension;
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use garde::Validate;
 use jiff::SignedDuration;
 use kernel::app::App;
 use kernel::caller::UserCaller;
 use kernel::db::SystemTx;
-use kernel::error::MALFORMED_REQUEST;
 use kernel::output::json;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::client::Client;
 use crate::me::User;
 use crate::memberships::{self, Membership};
-use crate::{
-    EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED,
-    USER_INACTIVE, tokens,
-};
+use crate::{Identity, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, tokens};
 
 /// A client whose answer was lost may ask again this long and gets the same successor.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -32,31 +29,14 @@ const ABSOLUTE_LIFE: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 pub fn module() -> Module {
     Module::new("sessions")
-        .routes(routes!(login))
         .routes(routes!(refresh))
         .routes(routes!(logout))
-        .routes(routes!(select_company))
-        .problems(&[
-            &EMAIL_OR_PASSWORD_WRONG,
-            &EMAIL_NOT_VERIFIED,
-            &USER_INACTIVE,
-            &REFRESH_TOKEN_INVALID,
-            &REFRESH_TOKEN_REUSED,
-        ])
+        .problems(&[&REFRESH_TOKEN_INVALID, &REFRESH_TOKEN_REUSED])
 }
 
-/// The OAuth 2 password form; fields that we have no use for are ignored.
-#[derive(Deserialize, ToSchema)]
-struct Credentials {
-    /// The e-mail address, in any case.
-    #[schema(example = "user@example.com")]
-    username: String,
-    #[schema(format = Password, example = "password123")]
-    password: String,
-}
-
+/// Somebody who has signed in, or stays so.
 #[derive(Serialize, ToSchema)]
-struct SignedIn {
+pub struct SignedIn {
     access_token: String,
     #[schema(example = "bearer")]
     token_type: &'static str,
@@ -69,72 +49,74 @@ struct SignedIn {
     companies: Vec<Membership>,
 }
 
-/// Sign in.
-#[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "login", security(()),
-    request_body(content = Credentials, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, body = SignedIn)))]
-async fn login(
-    State(app): State<App>,
-    Extension(identity): Extension<Identity>,
-    form: Result<Form<Credentials>, axum::extract::rejection::FormRejection>,
-) -> Result<impl IntoResponse> {
-    let Form(credentials) =
-        form.map_err(|_| Error::new(&MALFORMED_REQUEST).detail("send username and password as a form"))?;
-    // No transaction is open while the password is hashed.
-    let found = credential(&app, &credentials.username).await?;
-    let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
-    let fits = identity.0.passwords.verify(credentials.password, hash).await?;
-    let user = user.filter(|_| fits).ok_or(&EMAIL_OR_PASSWORD_WRONG)?;
-    // Only who knows the password learns more.
-    if !user.is_active {
-        return Err(Error::new(&USER_INACTIVE));
-    }
-    if !user.email_verified {
-        return Err(Error::new(&EMAIL_NOT_VERIFIED));
-    }
-
+/// Opens a session with its first refresh token.
+///
+/// # Errors
+/// Those of the database.
+pub async fn begin(
+    tx: &mut SystemTx,
+    app: &App,
+    user: Uuid,
+    session: Uuid,
+    token: &str,
+    client: &Client,
+) -> Result<()> {
     let now = app.clock.now();
-    let (session, token) = (kernel::ids::new_id(), tokens::opaque());
-    #[expect(clippy::disallowed_methods, reason = "sessions are global")]
-    let mut tx = app.db.system().await?;
     sqlx::query!(
-        "insert into sessions (id, user_id, created_at, expires_at) values ($1, $2, $3, $4)",
+        "insert into sessions (id, user_id, created_at, last_used_at, expires_at, address, user_agent)
+         values ($1, $2, $3, $3, $4, $5, $6)",
         session,
-        user.id,
+        user,
         Timestamp(now) as _,
-        Timestamp(expiry(&app, now, now)) as _
+        Timestamp(expiry(app, now, now)) as _,
+        client.address_text(),
+        client.user_agent
     )
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await?;
-    add_refresh_token(&mut tx, session, &token).await?;
-    sqlx::query!(
-        "update users set last_login_at = $2 where id = $1",
-        user.id,
-        Timestamp(now) as _
-    )
-    .execute(&mut *tx)
-    .await?;
-    let companies = memberships::of_user(&mut tx, user.id).await?;
-    tx.commit().await?;
-    signed_in(&identity, user, session, token, companies)
+    add_refresh_token(tx, session, token).await
 }
 
-async fn credential(app: &App, email: &str) -> Result<Option<(User, String)>> {
-    if email.contains('\0') {
-        return Ok(None);
-    }
-    #[expect(clippy::disallowed_methods, reason = "users are global")]
-    let mut tx = app.db.system().await?;
-    let id = sqlx::query!(
-        "select id, password_hash from users where lower(email) = lower($1)",
-        email
+/// Notes that the user has shown who he is from this device.
+///
+/// # Errors
+/// Those of the database.
+pub async fn remember_device(
+    tx: &mut SystemTx,
+    app: &App,
+    identity: &Identity,
+    user: Uuid,
+    client: &Client,
+) -> Result<()> {
+    let Some(device) = identity.0.throttle.device(client.address) else {
+        return Ok(());
+    };
+    sqlx::query!(
+        "insert into known_devices (user_id, device, seen_at) values ($1, $2, $3)
+             on conflict (user_id, device) do update set seen_at = excluded.seen_at",
+        user,
+        device,
+        Timestamp(app.clock.now()) as _
     )
-    .fetch_optional(&mut *tx)
+    .execute(&mut **tx)
     .await?;
-    match id {
-        Some(row) => Ok(Some((User::find(&mut tx, row.id).await?, row.password_hash))),
-        None => Ok(None),
-    }
+    Ok(())
+}
+
+/// Ends the user's sessions, all of them or all but one. Call `changed` after the commit.
+///
+/// # Errors
+/// Those of the database.
+pub async fn end_all(tx: &mut SystemTx, app: &App, user: Uuid, but: Option<Uuid>) -> Result<()> {
+    sqlx::query!(
+        "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null and id is distinct from $3",
+        user,
+        Timestamp(app.clock.now()) as _,
+        but
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// When a session that is used now ends, unless it is used again before.
@@ -154,7 +136,11 @@ async fn add_refresh_token(tx: &mut SystemTx, session: Uuid, token: &str) -> Res
     Ok(())
 }
 
-fn signed_in(
+/// The answer to a sign-in or a refresh.
+///
+/// # Errors
+/// Never in practice: signing cannot fail.
+pub fn signed_in(
     identity: &Identity,
     user: User,
     session: Uuid,
@@ -188,6 +174,7 @@ struct Refresh {
 async fn refresh(
     State(app): State<App>,
     Extension(identity): Extension<Identity>,
+    client: Client,
     Valid(body): Valid<Refresh>,
 ) -> Result<impl IntoResponse> {
     let now = app.clock.now();
@@ -227,9 +214,12 @@ async fn refresh(
             add_refresh_token(&mut tx, used.id, &successor).await?;
             let expires_at = expiry(&app, used.created_at.0, now);
             sqlx::query!(
-                "update sessions set expires_at = $2 where id = $1",
+                "update sessions set expires_at = $2, last_used_at = $3, address = $4, user_agent = $5 where id = $1",
                 used.id,
-                Timestamp(expires_at) as _
+                Timestamp(expires_at) as _,
+                Timestamp(now) as _,
+                client.address_text(),
+                client.user_agent
             )
             .execute(&mut *tx)
             .await?;
@@ -289,62 +279,4 @@ async fn logout(
     tx.commit().await?;
     identity.0.callers.changed(caller.user_id).await;
     Ok(NoContent)
-}
-
-#[derive(Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Selection {
-    #[garde(skip)]
-    #[schema(example = "550e8400-e29b-41d4-a716-446655440000")]
-    company_id: Uuid,
-}
-
-#[derive(Serialize, ToSchema)]
-struct Selected {
-    /// A context token: works without the `X-Company-ID` header, for this company only.
-    access_token: String,
-    #[schema(example = "bearer")]
-    token_type: &'static str,
-    /// Seconds that the token lives.
-    #[schema(example = 1800)]
-    expires_in: i64,
-    tenant_id: Uuid,
-    company_name: String,
-    #[schema(example = "owner")]
-    user_role: String,
-}
-
-/// Select a company: a token that carries it.
-#[utoipa::path(post, path = "/auth/select-company", tag = "auth", operation_id = "select_company",
-    security(("bearer" = [])), request_body = Selection, responses((status = 200, body = Selected)))]
-async fn select_company(
-    State(app): State<App>,
-    Extension(identity): Extension<Identity>,
-    Extension(user): Extension<UserCaller>,
-    Valid(selection): Valid<Selection>,
-) -> Result<impl IntoResponse> {
-    let caller = identity
-        .0
-        .callers
-        .member(user.user_id, user.session_id, selection.company_id)
-        .await?;
-    #[expect(clippy::disallowed_methods, reason = "companies of a user are global")]
-    let mut tx = app.db.system().await?;
-    let company_name = sqlx::query_scalar!(
-        "select name from companies where tenant_id = $1",
-        caller.tenant_id
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    Ok(json(Selected {
-        access_token: identity
-            .0
-            .tokens
-            .sign(user.user_id, user.session_id, Some(caller.tenant_id))?,
-        token_type: "bearer",
-        expires_in: identity.0.tokens.lifetime(),
-        tenant_id: caller.tenant_id,
-        company_name,
-        user_role: caller.role.to_owned(),
-    }))
 }

@@ -1,7 +1,9 @@
 //! A caller of the API under test.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -19,6 +21,7 @@ pub struct Client {
     pub user_id: Uuid,
     pub email: String,
     company: Option<Uuid>,
+    address: Option<IpAddr>,
     headers: Vec<(String, String)>,
 }
 
@@ -42,6 +45,7 @@ impl Client {
             user_id: Uuid::nil(),
             email: nobody(),
             company: None,
+            address: None,
             headers: vec![],
         }
     }
@@ -79,6 +83,18 @@ impl Client {
     pub fn with_token(&self, token: &str) -> Client {
         Client {
             token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller at this address of the network.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn from_address(&self, address: &str) -> Client {
+        Client {
+            address: Some(address.parse().expect("an address")),
             ..self.clone()
         }
     }
@@ -147,7 +163,13 @@ impl Client {
                 .body(Body::from(bytes)),
             None => request.body(Body::empty()),
         };
-        let response = self.service.clone().oneshot(request.expect("request")).await;
+        let mut request = request.expect("request");
+        if let Some(address) = self.address {
+            request
+                .extensions_mut()
+                .insert(ConnectInfo(SocketAddr::new(address, 1)));
+        }
+        let response = self.service.clone().oneshot(request).await;
         let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
         let body = body.collect().await.expect("body").to_bytes().to_vec();
         let json = serde_json::from_slice(&body).unwrap_or_default();

@@ -22,10 +22,24 @@ struct Page {
     template: &'static str,
 }
 
-const PAGES: &[Page] = &[Page {
-    path: "/account/verify-email",
-    template: include_str!("verify-email.html"),
-}];
+const PAGES: &[Page] = &[
+    Page {
+        path: "/account/verify-email",
+        template: include_str!("verify-email.html"),
+    },
+    Page {
+        path: "/account/request-password-reset",
+        template: include_str!("request-password-reset.html"),
+    },
+    Page {
+        path: "/account/reset-password",
+        template: include_str!("reset-password.html"),
+    },
+    Page {
+        path: "/account/confirm-email",
+        template: include_str!("confirm-email.html"),
+    },
+];
 
 const SHARED: [(&str, &str); 3] = [
     ("layout.html", include_str!("layout.html")),

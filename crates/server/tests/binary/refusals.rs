@@ -50,6 +50,12 @@ fn production_refuses_what_is_unsafe() {
         &["APP_SECRET_STRING", "32 bytes"],
     );
     assert_names(&production("APP_SECRET_STRING", ""), &["APP_SECRET_STRING"]);
+    for weak in [SAMPLE, "short"] {
+        assert_names(
+            &production("ALLY360_PREVIOUS_SECRETS", weak),
+            &["ALLY360_PREVIOUS_SECRETS", "32 bytes"],
+        );
+    }
     assert_names(&production("DEBUG", "true"), &["DEBUG"]);
     assert_names(
         &production("CORS_ORIGINS", "https://a.example,*"),

@@ -156,6 +156,7 @@ fn help_shows_no_secret() {
         ("APP_SECRET_STRING", "a-secret-3"),
         ("ALLY360_DB_APP_PASSWORD", "a-secret-4"),
         ("ALLY360_DB_SYSTEM_PASSWORD", "a-secret-5"),
+        ("ALLY360_PREVIOUS_SECRETS", "a-secret-6,a-secret-7"),
     ];
     let ended = Home::empty().program(["--help"]).envs(secrets).run().success();
     assert!(!ended.stdout.contains("a-secret"), "{}", ended.stdout);

@@ -48,14 +48,10 @@ async fn the_answer_has_the_tokens_the_user_and_his_companies() {
     );
     let user = body["user"].as_object_mut().expect("user");
     assert!(user.remove("id").is_some() && user.remove("created_at").is_some());
-    let profile = json!({"first_name": "Ana", "last_name": "Gómez", "phone_number": "+573001234567"});
-    let expected = json!({"email": EMAIL, "is_active": true, "email_verified": true, "first_login": true, "profile": profile});
+    let profile =
+        json!({"first_name": "Ana", "last_name": "Gómez", "phone_number": "+573001234567", "dni": null});
+    let expected = json!({"email": EMAIL, "is_active": true, "email_verified": true, "first_login": true, "language": "es", "profile": profile});
     assert_eq!(body["user"], expected);
-    assert_eq!(
-        login(&t, EMAIL, PASSWORD).await.ok().json["user"]["first_login"],
-        false
-    );
-
     let owner = t.tenant("acme").await;
     let mut companies = login(&t, &owner.email, testkit::PASSWORD).await.ok().json["companies"].clone();
     assert!(
@@ -95,7 +91,7 @@ fn without_request_id(mut answer: Answer) -> (HeaderMap, Value) {
 
 #[tokio::test]
 async fn a_known_address_takes_no_longer_than_an_unknown_one() {
-    const TIMES: usize = 30;
+    const TIMES: usize = 12;
     let t = app_that_hashes().await;
     registered(&t).await;
     let mut times = [Vec::new(), Vec::new()];
@@ -106,11 +102,11 @@ async fn a_known_address_takes_no_longer_than_an_unknown_one() {
             login(&t, email, "a wrong password").await.status(401);
             times.push(started.elapsed().as_micros());
         }
+        // Failures are forgotten.
+        t.app.clock.advance(super::DAY);
     }
-    let [known, unknown] = times.map(|mut times| {
-        times.sort_unstable();
-        times[TIMES / 2]
-    });
+    // The least of each: other work on the machine only adds.
+    let [known, unknown] = times.map(|times| times.into_iter().min().expect("times"));
     assert!(known > 5_000, "{known} us: no real hash was computed");
     assert!(
         known * 10 < unknown * 13 && unknown * 10 < known * 13,
@@ -203,9 +199,16 @@ async fn only_who_knows_the_password_learns_that_the_user_is_disabled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rush_of_logins_leaves_the_api_usable() {
     let t = app_that_hashes().await;
-    registered(&t).await;
+    // So many at once at one account would be throttled.
+    let emails: Vec<String> = (0..10).map(|i| format!("ana{i}@example.com")).collect();
+    for email in &emails {
+        t.anonymous()
+            .post("/auth/register", registration(email, PASSWORD))
+            .await
+            .created();
+    }
     let owner = t.tenant("acme").await;
-    let rush = futures::future::join_all((0..100).map(|_| login(&t, EMAIL, PASSWORD)));
+    let rush = futures::future::join_all((0..100).map(|i| login(&t, &emails[i % 10], PASSWORD)));
     let reads = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..20 {

@@ -2,18 +2,28 @@
 
 mod companies;
 mod company_states;
+mod email_changes;
+mod enumeration;
 mod forge;
+mod leaving;
 mod login;
+mod me;
 mod members;
 mod membership;
+mod my_sessions;
 mod nits;
 mod pages;
+mod passwords;
 mod purge;
 mod refresh;
 mod registration;
 mod rotation;
 mod sessions;
+mod throttling;
 mod tokens;
+mod verification;
+
+pub use forge::claims;
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +38,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Like [`crate::app`], where new users must verify their address.
 async fn app_that_verifies() -> TestApp {
-    TestApp::with(server::service, |config| config.environment = Environment::Test).await
+    let t = TestApp::with(server::service, |config| config.environment = Environment::Test).await;
+    t.with_jobs(server::jobs().0)
 }
 
 /// A body for `POST /auth/register`.

@@ -5,7 +5,12 @@ use uuid::Uuid;
 use crate::app;
 use crate::matrix::rows_of_others;
 
-const PAGES: [&str; 1] = ["/account/verify-email"];
+const PAGES: [&str; 4] = [
+    "/account/verify-email",
+    "/account/request-password-reset",
+    "/account/reset-password",
+    "/account/confirm-email",
+];
 
 #[tokio::test]
 async fn they_speak_spanish_or_english_and_run_nothing_but_their_own() {

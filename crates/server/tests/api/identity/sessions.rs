@@ -87,7 +87,6 @@ async fn me_is_the_user_of_the_token() {
             (&me.json["id"], &me.json["email"]),
             (&json!(user.user_id), &json!(user.email))
         );
-        assert_eq!(me.json["first_login"], false, "he has signed in");
         assert!(!me.text().contains("password") && !me.text().contains("argon2"));
     }
     t.anonymous()

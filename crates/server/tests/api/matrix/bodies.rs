@@ -123,7 +123,7 @@ impl Bodies {
         };
         match schema["format"].as_str() {
             Some("email") => Some(format!("{}-{number}@example.com", owner.marker).into()),
-            Some("password") => Some(testkit::PASSWORD.into()),
+            Some("password") => known.or_else(|| Some(testkit::PASSWORD.into())),
             None if free => Some(format!("{} {number}", owner.marker).into()),
             _ => known.map(|value| numbered(value, number)),
         }

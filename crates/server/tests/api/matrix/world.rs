@@ -93,7 +93,10 @@ impl World {
     pub async fn tenant(&self) -> Tenant {
         let marker = format!("zq{}", &Uuid::new_v4().simple().to_string()[..12]);
         let client = self.app.tenant(&marker).await;
-        let ids = BTreeMap::from([("company_id".to_owned(), client.company().to_string())]);
+        let ids = BTreeMap::from([
+            ("company_id".to_owned(), client.company().to_string()),
+            ("session_id".to_owned(), session_of(&client)),
+        ]);
         let mut tenant = Tenant {
             client,
             owner: Owner { marker, ids },
@@ -209,6 +212,12 @@ impl World {
         }
         self.call(operation, &owner)
     }
+}
+
+/// The session of a signed-in client.
+pub fn session_of(client: &Client) -> String {
+    let claims = crate::identity::claims(&client.token);
+    claims["sid"].as_str().expect("a session").to_owned()
 }
 
 impl Owner {

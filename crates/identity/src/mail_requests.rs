@@ -1,0 +1,139 @@
+//! What somebody without a session asks to be mailed.
+//!
+//! The request is written down, the same for every address; a job looks up whether there is an account
+//! and what it is owed. So an answer cannot tell who has one, neither by its text nor by its time.
+
+use jiff::SignedDuration;
+use kernel::app::App;
+use kernel::db::SystemTx;
+use kernel::job::{Job, JobCx, JobResult};
+use kernel::prelude::*;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Identity;
+use crate::client::Client;
+use crate::email_tokens::{self, Purpose};
+use crate::mails::{MailAccountExists, MailPasswordReset, MailVerification};
+
+/// Mails to one address, whoever asks for them.
+const PER_EMAIL: (i32, SignedDuration) = (5, SignedDuration::from_mins(15));
+/// Mails that one address of the network may ask for.
+const PER_ADDRESS: (i32, SignedDuration) = (30, SignedDuration::from_mins(2));
+
+pub fn module() -> Module {
+    Module::new("mail_requests").job::<AnswerMailRequest>()
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    VerifyEmail,
+    ResetPassword,
+    /// Somebody registered with an address that has an account.
+    AccountExists,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::VerifyEmail => "verify-email",
+            Kind::ResetPassword => "reset-password",
+            Kind::AccountExists => "account-exists",
+        }
+    }
+}
+
+/// Writes a request down, unless the address, or who asks, has had too many: then silently nothing
+/// happens.
+///
+/// # Errors
+/// Those of the database.
+pub async fn ask(
+    tx: &mut SystemTx,
+    app: &App,
+    identity: &Identity,
+    client: &Client,
+    kind: Kind,
+    email: &str,
+) -> Result<()> {
+    let throttle = &identity.0.throttle;
+    if let Some(address) = client.address {
+        let subscriber = kernel::origin::subscriber(address).to_string();
+        if !throttle
+            .allows(tx, app, "mails asked for by", &subscriber, PER_ADDRESS)
+            .await?
+        {
+            tracing::warn!(client.address = %subscriber, "asks for too many mails");
+            return Ok(());
+        }
+    }
+    if !throttle
+        .allows(tx, app, "mails to", &email.to_lowercase(), PER_EMAIL)
+        .await?
+    {
+        return Ok(());
+    }
+    let id = kernel::ids::new_id();
+    sqlx::query!(
+        "insert into mail_requests (id, kind, email, created_at) values ($1, $2, $3, $4)",
+        id,
+        kind.as_str(),
+        email,
+        Timestamp(app.clock.now()) as _
+    )
+    .execute(&mut **tx)
+    .await?;
+    tx.enqueue(&AnswerMailRequest { request: id }).await?;
+    Ok(())
+}
+
+/// Enqueues the mail that a request is owed, if any.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AnswerMailRequest {
+    pub request: Uuid,
+}
+
+impl Job for AnswerMailRequest {
+    const NAME: &'static str = "identity.answer_mail_request";
+    const QUEUE: &'static str = mail::QUEUE;
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        let app = &cx.app;
+        #[expect(clippy::disallowed_methods, reason = "users are global")]
+        let mut tx = app.db.system().await?;
+        let request = sqlx::query!(
+            "delete from mail_requests where id = $1 returning kind, email",
+            self.request
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        // Another run has answered it.
+        let Some(request) = request else { return Ok(()) };
+        let user = sqlx::query!(
+            "select id, is_active or disabled_himself as \"reachable!\", email_verified_at is not null as \"verified!\"
+               from users where lower(email) = lower($1) and deleted_at is null",
+            request.email
+        );
+        let user = user.fetch_optional(&mut *tx).await?.filter(|user| user.reachable);
+        if let Some(user) = user {
+            match request.kind.as_str() {
+                "verify-email" if !user.verified => {
+                    let (token, _) = email_tokens::issue(&mut tx, app, user.id, Purpose::VerifyEmail).await?;
+                    tx.enqueue(&MailVerification { token }).await?;
+                }
+                "reset-password" => {
+                    let (token, _) =
+                        email_tokens::issue(&mut tx, app, user.id, Purpose::ResetPassword).await?;
+                    tx.enqueue(&MailPasswordReset { token }).await?;
+                }
+                "account-exists" => {
+                    tx.enqueue(&MailAccountExists { user: user.id }).await?;
+                }
+                _ => {}
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
