@@ -89,18 +89,18 @@ fn in_english(state: &State) -> bool {
         .is_some_and(|lang| lang.as_str() == Some("en"))
 }
 
-/// `30 minutos`, `24 horas`, `7 days`: in the largest unit that says it exactly, up to two days in hours.
+/// `30 minutos`, `24 horas`, `7 days`: whole days from two on, whole hours, else minutes.
 fn span(state: &State, seconds: u64) -> String {
-    let english = in_english(state);
-    let (number, one, many) = match (seconds, english) {
-        (172_800.., true) if seconds % 86_400 == 0 => (seconds / 86_400, "day", "days"),
-        (172_800.., false) if seconds % 86_400 == 0 => (seconds / 86_400, "día", "días"),
-        (3600.., true) if seconds % 3600 == 0 => (seconds / 3600, "hour", "hours"),
-        (3600.., false) if seconds % 3600 == 0 => (seconds / 3600, "hora", "horas"),
-        (_, true) => (seconds.div_ceil(60), "minute", "minutes"),
-        (_, false) => (seconds.div_ceil(60), "minuto", "minutos"),
-    };
-    format!("{number} {}", if number == 1 { one } else { many })
+    const UNITS: [(u64, u64, [[&str; 2]; 2]); 3] = [
+        (86_400, 2, [["día", "días"], ["day", "days"]]),
+        (3600, 1, [["hora", "horas"], ["hour", "hours"]]),
+        (60, 0, [["minuto", "minutos"], ["minute", "minutes"]]),
+    ];
+    let fits = |(unit, least, _): &&(u64, u64, _)| seconds.is_multiple_of(*unit) && seconds / unit >= *least;
+    let (unit, _, names) = UNITS.iter().find(fits).unwrap_or(&UNITS[2]);
+    let number = seconds.div_ceil(*unit);
+    let name = names[usize::from(in_english(state))][usize::from(number != 1)];
+    format!("{number} {name}")
 }
 
 /// `23/11/2026, 12:05 (hora de Colombia)`; Colombia has no summer time.

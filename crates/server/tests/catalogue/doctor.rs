@@ -59,6 +59,7 @@ async fn a_sound_installation_passes_and_a_fault_fails() {
             "{topic} is not ok:\n{report}"
         );
     }
+    assert!(report.contains("warn  mail        no server is set"), "{report}");
     assert!(!report.contains(SECRET));
 
     let sample = doctor("your-super-secret-key-change-in-production", &url(&db));

@@ -1,5 +1,6 @@
 //! Mail: what a job sends, and where it ends.
 
+mod command;
 mod kinds;
 mod mailbox;
 mod server;

@@ -26,7 +26,7 @@ class Handler:
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         say(event="recipient", address=address)
-        name = address.split("@")[0]
+        name = address.split("@")[0].lower()
         if name.startswith("gone"):
             return "550 5.1.1 No such user"
         if name.startswith("full"):
