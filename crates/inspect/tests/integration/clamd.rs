@@ -143,6 +143,8 @@ async fn without_clamd_there_is_no_verdict() {
         .await
         .expect_err("gone");
     inspector.scanner().await.expect_err("gone");
+    daemon.restart();
+    inspector.scanner().await.expect("back");
 }
 
 /// A server in place of clamd that answers the version and then whatever it is told to.

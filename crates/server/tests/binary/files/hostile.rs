@@ -54,7 +54,7 @@ async fn hostile_uploads_are_not_served_and_end_no_worker() {
             sample.content_type,
             &sample.bytes[..sample.bytes.len().min(64)]
         );
-        if index % 20 == 0 {
+        if index.is_multiple_of(20) {
             let answer = place.client.get(&format!("/files/{}/download", upload.id)).await;
             assert_eq!(answer.status == 200, ready.contains(&upload.id), "{answer:?}");
         }

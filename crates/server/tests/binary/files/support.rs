@@ -259,7 +259,7 @@ pub fn seed() -> u64 {
 /// That many pictures and texts, no two alike.
 pub fn ordinary(count: usize) -> Vec<Sample> {
     let sample = |index: usize| {
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             let picture = crate::corpus::photo(300 + u32::try_from(index % 300).expect("few"), 400);
             Sample {
                 name: format!("foto {index}.png"),
