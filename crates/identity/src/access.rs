@@ -41,6 +41,7 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::GET, "/problems", Access::Public),
     (Method::GET, "/problems/{code}", Access::Public),
     (Method::GET, "/account/verify-email", Access::Public),
+    (Method::GET, "/account/accept-invitation", Access::Public),
     // Answer 404 outside `dev`.
     (Method::GET, "/dev/mail", Access::Public),
     (Method::GET, "/dev/mail.json", Access::Public),
@@ -61,6 +62,9 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::POST, "/auth/refuse-email-change", Access::Public),
     (Method::POST, "/auth/login", Access::Public),
     (Method::POST, "/auth/refresh", Access::Public),
+    (Method::POST, "/auth/invitation", Access::Public),
+    (Method::POST, "/auth/accept-invitation", Access::Public),
+    (Method::POST, "/auth/accept-invitation/existing", Access::User),
     (Method::POST, "/auth/logout", Access::User),
     (Method::POST, "/auth/select-company", Access::User),
     (Method::POST, "/auth/change-password", Access::User),

@@ -1,6 +1,7 @@
 //! Who may do what: users, sessions, companies, memberships, roles, and the layer that resolves the
 //! caller of every request.
 
+mod acceptance;
 mod access;
 mod accounts;
 mod callers;
@@ -11,6 +12,8 @@ mod company_states;
 mod contact;
 mod email_changes;
 mod email_tokens;
+mod invitation_mail;
+mod invitations;
 mod mail_requests;
 mod mails;
 mod me;
@@ -130,6 +133,8 @@ pub fn modules() -> Vec<Module> {
         pages::module(),
         company_profile::module(),
         members::module(),
+        invitations::module(),
+        acceptance::module(),
         purge::module(),
     ]
 }

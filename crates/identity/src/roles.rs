@@ -65,6 +65,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("jobs.read", ALL),
     ("jobs.write", MANAGERS),
+    ("members.invite", MANAGERS),
     ("members.read", MANAGERS),
     ("members.write", MANAGERS),
     ("products.read", ALL),

@@ -39,6 +39,10 @@ const PAGES: &[Page] = &[
         path: "/account/confirm-email",
         template: include_str!("confirm-email.html"),
     },
+    Page {
+        path: "/account/accept-invitation",
+        template: include_str!("accept-invitation.html"),
+    },
 ];
 
 const SHARED: [(&str, &str); 3] = [

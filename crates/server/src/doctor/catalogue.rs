@@ -23,7 +23,14 @@ pub const GLOBAL_TABLES: &[&str] = &[
 
 /// Tenant tables that `ally_system` needs too: sign-in reads which companies a user belongs to, workers
 /// claim the jobs of all, operators grant room.
-pub const SHARED_TABLES: &[&str] = &["companies", "memberships", "jobs", "job_runs", "storage_usage"];
+pub const SHARED_TABLES: &[&str] = &[
+    "companies",
+    "memberships",
+    "invitations",
+    "jobs",
+    "job_runs",
+    "storage_usage",
+];
 
 /// Tenant tables with rows of the installation itself, under the nil UUID, which is no company.
 pub const INSTALLATION_TABLES: &[&str] = &["jobs", "job_runs"];

@@ -87,6 +87,10 @@ const OPERATORS: &[&str] = &[
     "memberships_state_known",
     "memberships_user_id_fkey",
     // Written by the program alone.
+    "invitations_hash_length",
+    "invitations_language_known",
+    "invitations_role_known",
+    "invitations_state_known",
     "files_key",
     "files_progress_range",
     "files_ready_is_measured",

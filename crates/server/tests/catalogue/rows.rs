@@ -23,6 +23,11 @@ const ROWS: &[(&str, &str)] = &[
         "insert into users (id, email, password_hash, first_name, last_name) values ('$T', '$T@example.com', '', 'Ana', 'Paz');
          insert into memberships (tenant_id, user_id, role) values ('$T', '$T', 'owner')",
     ),
+    (
+        "invitations",
+        "insert into invitations (tenant_id, id, email, role, invited_by, token_hash, expires_at)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 'luz@example.com', 'seller', '$T', sha256('$T'), now())",
+    ),
     ("brands", "insert into brands (tenant_id, id, name) values ('$T', '00000000-0000-4000-8000-000000000001', 'Café')"),
     ("categories", "insert into categories (tenant_id, id, name) values ('$T', '00000000-0000-4000-8000-000000000001', 'Café')"),
     (

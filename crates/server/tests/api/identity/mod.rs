@@ -5,6 +5,7 @@ mod company_states;
 mod email_changes;
 mod enumeration;
 mod forge;
+mod invitations;
 mod leaving;
 mod login;
 mod me;

@@ -5,11 +5,12 @@ use uuid::Uuid;
 use crate::app;
 use crate::matrix::rows_of_others;
 
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 5] = [
     "/account/verify-email",
     "/account/request-password-reset",
     "/account/reset-password",
     "/account/confirm-email",
+    "/account/accept-invitation",
 ];
 
 #[tokio::test]

@@ -163,7 +163,8 @@ pub fn reached(operation: &Operation, answer: &Answer) -> bool {
 }
 
 /// What operations say of a resource that nothing has happened to yet.
-const EARLY: [(&str, &str); 3] = [
+const EARLY: [(&str, &str); 4] = [
+    ("accept_invitation_signed_in", "invitation-invalid"),
     ("complete_upload", "upload-missing"),
     ("download_file", "file-not-ready"),
     ("retry_job", "job-not-ended"),

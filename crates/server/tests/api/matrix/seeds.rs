@@ -32,6 +32,10 @@ pub const SEEDS: &[Seed] = &[
         parameter: "user_id",
         create: JOINING,
     },
+    Seed {
+        parameter: "invitation_id",
+        create: "invite_user",
+    },
     // Every upload has enqueued one.
     Seed {
         parameter: "job_id",
