@@ -12,6 +12,7 @@ mod company_states;
 mod contact;
 mod email_changes;
 mod email_tokens;
+mod events;
 mod invitation_mail;
 mod invitations;
 mod mail_requests;
@@ -20,6 +21,7 @@ mod me;
 mod members;
 mod memberships;
 mod my_sessions;
+mod names;
 mod operator;
 mod pages;
 mod password_change;
@@ -39,6 +41,7 @@ mod verification;
 pub use access::{Access, EXEMPT, access_of, authenticate};
 pub use company_states::{CompanyState, CompanyStateChange, company_states, set_company_state};
 pub use contact::nit_check_digit;
+pub use names::user_names;
 pub use passwords::Passwords;
 pub use purge::{PurgeExpired, purge_expired};
 pub use roles::{ROLES, grants, may, within};
@@ -136,5 +139,6 @@ pub fn modules() -> Vec<Module> {
         invitations::module(),
         acceptance::module(),
         purge::module(),
+        events::module(),
     ]
 }

@@ -50,6 +50,7 @@ const MANAGERS: &[&str] = &["owner", "admin"];
 
 /// Which roles hold a permission. A permission that is not here is held by nobody.
 const TABLE: &[(&str, &[&str])] = &[
+    ("audit.read", &["owner", "admin", "accountant"]),
     ("brands.read", ALL),
     ("brands.write", MANAGERS),
     ("categories.read", ALL),

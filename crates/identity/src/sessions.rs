@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::client::Client;
 use crate::me::User;
 use crate::memberships::{self, Membership};
-use crate::{Identity, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, tokens};
+use crate::{Identity, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, events, tokens};
 
 /// A client whose answer was lost may ask again this long and gets the same successor.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -227,6 +227,7 @@ async fn refresh(
         Some(at) => {
             let given = live_one(&mut tx, &identity.0.tokens.successors(&body.refresh_token)).await?;
             let Some(given) = given.filter(|_| now < at.0 + GRACE) else {
+                events::record(&mut tx, "refresh-token-reused", Some(used.user_id), Some(used.id)).await?;
                 sqlx::query!(
                     "update sessions set revoked_at = $2 where id = $1",
                     used.id,

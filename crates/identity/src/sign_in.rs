@@ -20,7 +20,7 @@ use crate::me::User;
 use crate::memberships;
 use crate::sessions::{self, SignedIn};
 use crate::throttle::TOO_MANY_ATTEMPTS;
-use crate::{EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, USER_INACTIVE, tokens};
+use crate::{EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, USER_INACTIVE, events, tokens};
 
 pub fn module() -> Module {
     Module::new("sign_in").routes(routes!(login)).problems(&[
@@ -79,7 +79,11 @@ async fn login(
             return Err(error);
         }
     };
-    let account = account.filter(|_| fits).ok_or(&EMAIL_OR_PASSWORD_WRONG)?;
+    if !fits {
+        failed(&app, account.map(|account| account.id)).await?;
+        return Err(Error::new(&EMAIL_OR_PASSWORD_WRONG));
+    }
+    let account = account.ok_or(&EMAIL_OR_PASSWORD_WRONG)?;
     let new_hash = if identity.0.passwords.is_outdated(&account.password_hash) {
         Some(identity.0.passwords.hash(credentials.password).await?)
     } else {
@@ -110,6 +114,14 @@ async fn login(
     let companies = memberships::of_user(&mut tx, account.id).await?;
     tx.commit().await?;
     sessions::signed_in(&identity, user, session, token, companies)
+}
+
+/// Records the failure, with the same work for an address that nobody has.
+async fn failed(app: &App, account: Option<Uuid>) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "security events are global")]
+    let mut tx = app.db.system().await?;
+    events::record(&mut tx, "sign-in-failed", account, None).await?;
+    tx.commit().await
 }
 
 /// What decides whether somebody may sign in.

@@ -138,6 +138,14 @@ pub struct JobsConfig {
     pub job_history_days: i32,
 }
 
+/// The audit trail.
+#[derive(Args, Clone, Debug)]
+pub struct AuditConfig {
+    /// Months that the audit trail and the security events are kept; older ones are dropped
+    #[arg(long, env = "ALLY360_AUDIT_MONTHS", default_value_t = 120, value_parser = clap::value_parser!(i32).range(12..=1200))]
+    pub audit_months: i32,
+}
+
 /// Every setting that request code reads.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -160,6 +168,8 @@ pub struct Config {
     pub http: HttpConfig,
     #[command(flatten)]
     pub jobs: JobsConfig,
+    #[command(flatten)]
+    pub audit: AuditConfig,
 }
 
 fn at_least_one() -> RangedU64ValueParser<usize> {

@@ -194,6 +194,26 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
     }
 }
 
+/// Parameters that stand beside others in a query.
+pub trait Parameters: DeserializeOwned {
+    /// Their names.
+    const NAMES: &'static [&'static str];
+}
+
+/// Query parameters of two structs (with `deny_unknown_fields`): those that `A` names, and the rest.
+pub struct Queries<A, B>(pub A, pub B);
+
+impl<S: Send + Sync, A: Parameters + Send, B: DeserializeOwned + Send> FromRequestParts<S> for Queries<A, B> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let (own, rest): (Vec<_>, Vec<_>) = query_pairs(parts)?
+            .into_iter()
+            .partition(|(name, _)| A::NAMES.contains(&name.as_str()));
+        Ok(Queries(from_query(&own)?, from_query(&rest)?))
+    }
+}
+
 /// The query's pairs, decoded.
 pub(crate) fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>> {
     let query = parts.uri.query().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What every domain crate stands on: tenant-scoped transactions, permissions, problems, input and
 //! output types. It knows no business noun and depends on no sibling crate.
 
+pub mod actor;
 pub mod app;
 pub mod caller;
 pub mod clock;

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use kernel::actor::{Actor, Origin};
 
+use crate::audit_command::{self, AuditAction};
 use crate::company::{self, CompanyAction};
 use crate::mail::{self, MailAction};
 use crate::secrets::{self, Secrets};
@@ -65,6 +67,11 @@ pub enum Command {
     User {
         #[command(subcommand)]
         action: UserAction,
+    },
+    /// The audit trail, for operators
+    Audit {
+        #[command(subcommand)]
+        action: AuditAction,
     },
     /// Print the OpenAPI document
     Openapi,
@@ -139,7 +146,7 @@ pub fn main() -> std::process::ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    match runtime.block_on(execute(cli)) {
+    match runtime.block_on(by_command().during(Box::pin(execute(cli)))) {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
@@ -170,6 +177,19 @@ fn parse(arguments: impl IntoIterator<Item = OsString>, secrets: &Secrets) -> Re
         if empty { setting.env(None) } else { setting }
     });
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// For the audit trail: who gave the command, as far as the host tells, and which it is.
+fn by_command() -> Origin {
+    let words = std::env::args().skip(1).take_while(|word| !word.starts_with('-'));
+    let command = words.take(2).collect::<Vec<_>>().join(" ");
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    Origin {
+        actor: Actor::Command(format!("{}: {command}", user.unwrap_or_default())),
+        ..Origin::default()
+    }
 }
 
 async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
@@ -250,6 +270,7 @@ async fn execute(cli: Cli) -> anyhow::Result<std::process::ExitCode> {
         Command::User {
             action: UserAction::VerificationToken { email },
         } => run::verification_token(settings, &email).await?,
+        Command::Audit { action } => return audit_command::run(settings, action).await,
         Command::Openapi => say(&serde_json::to_string_pretty(&openapi_document())?)?,
     }
     Ok(std::process::ExitCode::SUCCESS)

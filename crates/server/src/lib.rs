@@ -1,5 +1,6 @@
 //! Assembly: the modules of all domain crates become one router, one OpenAPI document, one program.
 
+mod audit_command;
 pub mod cli;
 mod company;
 pub mod demo;
@@ -36,6 +37,7 @@ pub fn modules() -> Vec<Module> {
     modules.extend(catalog::modules());
     modules.extend(files::modules());
     modules.extend(::mail::modules());
+    modules.extend(audit::modules());
     modules.extend(worker::modules());
     modules
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kernel::actor::{Actor, Origin};
 use kernel::app::App;
 use kernel::caller::Cause;
 use kernel::job::{JobCx, JobKind};
@@ -187,7 +188,15 @@ impl Worker {
             cancelled: stop.token.clone(),
             committed: Arc::default(),
         };
-        let ending = execute(kind, job.payload.take(), cx, &stop).await;
+        let origin = Origin {
+            actor: Actor::Job {
+                name: job.name.clone(),
+                user: cx.created_by,
+            },
+            address: None,
+            request_id: cx.cause.request_id.clone(),
+        };
+        let ending = origin.during(execute(kind, job.payload.take(), cx, &stop)).await;
         inner.running.remove(&key);
         self.record(&job, kind.max_attempts, &ending).await;
     }

@@ -35,6 +35,10 @@ pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Resu
     let before = applied(&mut conn).await?;
     MIGRATIONS.run_direct(None, &mut conn, false).await?;
     let after = applied(&mut conn).await?;
+    // Writing needs the partition of the month: also after a long sleep, before any worker runs.
+    sqlx::raw_sql("select audit_rotate(1200)")
+        .execute(&mut conn)
+        .await?;
     // Readiness compares what is applied with what this program knows.
     sqlx::raw_sql("grant select on _sqlx_migrations to ally_system")
         .execute(&mut conn)

@@ -17,10 +17,11 @@ pub use tenant_tx::TenantTx;
 
 use std::time::Duration;
 
-use sqlx::SqlSafeStr;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use self::pool::{Pool, Tx};
+use crate::actor::Origin;
 use crate::error::Result;
 
 /// Role of tenant-scoped requests: tenant tables only, under row-level security.
@@ -70,8 +71,15 @@ impl Db {
     ///
     /// # Errors
     /// `busy` when no connection came free in time, `unavailable` when the database is not reachable.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the origin is made of harmless characters; SET takes no parameters"
+    )]
     pub async fn system(&self) -> Result<SystemTx> {
-        Ok(SystemTx::new(self.system.begin("BEGIN".into_sql_str()).await?))
+        let origin = Origin::current().setting();
+        let statement = format!("BEGIN; SET LOCAL app.origin = '{origin}'");
+        let tx = self.system.begin(AssertSqlSafe(statement).into_sql_str()).await?;
+        Ok(SystemTx::new(tx))
     }
 
     /// Listens on a notification channel; the connection is outside the pools' limits.

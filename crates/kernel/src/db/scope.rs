@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
 use super::{Bell, Tx};
+use crate::actor::Origin;
 use crate::app::App;
 use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result};
 
@@ -32,17 +33,19 @@ impl Slot {
 
 /// Route layer around every handler: reads the body before a connection is taken, runs writes in a
 /// task of their own so that a client's disconnect cannot cut them, and ends the transaction: a
-/// success commits, anything else rolls back.
+/// success commits, anything else rolls back. Transactions within know the request's [`Origin`].
 pub async fn scope(State(app): State<App>, request: Request, next: Next) -> Response {
     let read = request.method().is_safe();
     let request = match buffered(&app, request).await {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
+    let origin = Origin::of(request.extensions());
     if read {
-        return run(request, next, true).await;
+        return origin.during(run(request, next, true)).await;
     }
-    match app.tasks.spawn(run(request, next, false).in_current_span()).await {
+    let work = origin.during(run(request, next, false));
+    match app.tasks.spawn(work.in_current_span()).await {
         Ok(response) => response,
         Err(cause) => Error::internal(cause).into_response(),
     }

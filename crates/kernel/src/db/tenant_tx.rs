@@ -6,10 +6,10 @@ use std::ops::{Deref, DerefMut};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
-use uuid::Uuid;
 
 use super::scope::Slot;
 use super::{Bell, Db, Tx};
+use crate::actor::Origin;
 use crate::app::App;
 use crate::caller::{Caller, Cause};
 use crate::error::{COMPANY_SUSPENDED, Error, Result, UNAUTHENTICATED};
@@ -104,7 +104,7 @@ impl<P: Permission> TenantTx<P> {
         } else {
             Mode::Write
         };
-        let tx = db.tenant(caller.tenant_id, caller.user.user_id, mode).await?;
+        let tx = db.tenant(&caller, mode).await?;
         Ok(TenantTx {
             tx: Some(tx),
             slot,
@@ -144,17 +144,24 @@ impl Mode {
 }
 
 impl Db {
-    /// Opens the scope in one round trip: BEGIN, both settings and the check of the company's state
+    /// Opens the scope in one round trip: BEGIN, the settings and the check of the company's state
     /// travel in one simple-protocol message. The settings end with the transaction, so a pooled
-    /// connection carries nothing over.
+    /// connection carries nothing over. Who may write says who it is, for the audit trail.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the values are UUIDs, formatted here; SET takes no parameters"
+        reason = "the values are UUIDs and harmless characters, formatted here; SET takes no parameters"
     )]
-    async fn tenant(&self, tenant: Uuid, user: Uuid, mode: Mode) -> Result<Tx> {
-        let (begin, check) = (mode.begin(), mode.check());
-        let statement =
-            format!("{begin}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'{check}");
+    async fn tenant(&self, caller: &Caller, mode: Mode) -> Result<Tx> {
+        let (begin, tenant, user) = (mode.begin(), caller.tenant_id, caller.user.user_id);
+        let scope =
+            format!("{begin}; SET LOCAL app.tenant_id = '{tenant}'; SET LOCAL app.user_id = '{user}'");
+        let statement = match mode {
+            Mode::Read => scope,
+            Mode::Write | Mode::Background => {
+                let (origin, check) = (Origin::current().or_by(caller).setting(), mode.check());
+                format!("{scope}; SET LOCAL app.origin = '{origin}'{check}")
+            }
+        };
         self.app.begin(AssertSqlSafe(statement).into_sql_str()).await
     }
 }

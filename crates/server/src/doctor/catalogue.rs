@@ -18,11 +18,15 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "schedule_slots",
     "mails",
     "mail_suppressions",
+    "audit_heads",
+    "audit_links",
+    "audit_progress",
+    "security_events",
     "_sqlx_migrations",
 ];
 
 /// Tenant tables that `ally_system` needs too: sign-in reads which companies a user belongs to, workers
-/// claim the jobs of all, operators grant room.
+/// claim the jobs of all, operators grant room, the trails of all are chained.
 pub const SHARED_TABLES: &[&str] = &[
     "companies",
     "memberships",
@@ -30,10 +34,39 @@ pub const SHARED_TABLES: &[&str] = &[
     "jobs",
     "job_runs",
     "storage_usage",
+    "audit_entries",
 ];
 
-/// Tenant tables with rows of the installation itself, under the nil UUID, which is no company.
-pub const INSTALLATION_TABLES: &[&str] = &["jobs", "job_runs"];
+/// Tenant tables that need no company: with rows of the installation itself, under the nil UUID, or with rows
+/// that outlive what they tell of.
+pub const INSTALLATION_TABLES: &[&str] = &["jobs", "job_runs", "audit_entries"];
+
+/// Tables whose changes leave no trace in the audit trail or among the security events, and why. Every other
+/// table has the trigger of `audited()`, or if it is a global one a trigger that records security events.
+pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
+    ("jobs", "work to be done; what it changes is audited"),
+    ("job_runs", "a history itself"),
+    ("company_states", "a history itself"),
+    ("mails", "a history itself"),
+    ("mail_suppressions", "what mail servers answered"),
+    (
+        "refresh_tokens",
+        "change with every refresh; their sessions are recorded",
+    ),
+    ("email_tokens", "what they are used for is recorded"),
+    ("email_changes", "what becomes of them is recorded"),
+    ("mail_requests", "what they lead to is recorded"),
+    ("known_devices", "sign-ins are recorded"),
+    ("attempts", "failed sign-ins are recorded"),
+    ("allowances", "how often something may be asked for"),
+    ("schedule_slots", "planning of the installation's own jobs"),
+    ("audit_entries", "the trail itself"),
+    ("audit_links", "the chain over it"),
+    ("audit_heads", "follows from the chain"),
+    ("audit_progress", "how far chaining has come"),
+    ("security_events", "a trail itself"),
+    ("_sqlx_migrations", "a history itself"),
+];
 
 /// A function that runs with the rights of its owner instead of the caller's.
 #[derive(Debug)]
@@ -68,6 +101,12 @@ pub const DEFINER_FUNCTIONS: &[DefinerFunction] = &[
         tables: &[],
         reason: "partitions belong to the owner; makes and drops whole days, never today's, and reads no row",
     },
+    DefinerFunction {
+        signature: "ally.audit_rotate(integer)",
+        owner: "ally_owner",
+        tables: &[],
+        reason: "partitions belong to the owner; drops whole months, never of the last year, and reads no row",
+    },
 ];
 
 const FAULTS: &str = include_str!("catalogue.sql");
@@ -98,6 +137,12 @@ pub async fn catalogue_faults(conn: &mut PgConnection) -> Result<Vec<String>> {
         .bind(DEFINER_FUNCTIONS.iter().map(|f| f.signature).collect::<Vec<_>>())
         .bind(DEFINER_FUNCTIONS.iter().map(|f| f.owner).collect::<Vec<_>>())
         .bind(INSTALLATION_TABLES)
+        .bind(
+            UNAUDITED_TABLES
+                .iter()
+                .map(|(table, _)| *table)
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(&mut *tx)
         .await?;
     tx.rollback().await?;

@@ -4,6 +4,7 @@
 --   $1 global tables                        $3 tables that ally_search reads
 --   $2 tenant tables open to ally_system    $4 audited SECURITY DEFINER functions, as regprocedure writes them
 --   $6 tables with rows of no company       $5 their owners, in the same order
+--   $7 tables whose changes are not recorded
 with
 roles as (
   select rolname as name, pg_roles.* from pg_roles
@@ -69,6 +70,17 @@ functions as (
    where p.pronamespace in (select oid from schemas)
      and not exists (select from pg_depend
                       where classid = 'pg_proc'::regclass and objid = p.oid and deptype = 'e')
+),
+
+-- Triggers after each row; `whole` fires at every change. The last two arguments of audit_row are lists of columns.
+triggers as (
+  select t.tgrelid as relation, p.pronamespace::regnamespace || '.' || p.proname as function,
+         t.tgenabled in ('O', 'A') and t.tgtype & 31 = 29 and t.tgqual is null and t.tgattr = '' as whole,
+         coalesce(nullif(arguments[3], '')::text[], '{}') as left_out,
+         coalesce(nullif(arguments[4], '')::text[], '{}') as masked
+    from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid,
+         string_to_array(encode(t.tgargs, 'escape'), '\000') as arguments
+   where not t.tgisinternal
 ),
 
 faults (rule, object, fault) as (
@@ -227,5 +239,23 @@ faults (rule, object, fault) as (
   union all
   select 'C7', 'PostgreSQL ' || current_setting('server_version'), 'is older than 15: upgrade it'
    where current_setting('server_version_num')::integer < 150000
+
+  -- C8: every change leaves its trace: of every row, at every kind of statement, whatever it changes.
+  union all
+  select 'C8', r.name,
+         case when r.is_global then 'no trigger security_… records its changes' else 'its changes are not audited' end
+           || ', and it is not on the list of tables that need none'
+    from relations as r
+   where r.is_table and not r.is_child and r.name <> all($7)
+     and not exists (
+       select from triggers as t
+        where t.relation = r.oid and t.whole
+          and case when r.is_global then t.function ~ '^ally\.security_' else t.function = 'ally.audit_row' end)
+  union all
+  select 'C8', format('%s.%s', r.name, a.attname), 'is a secret by its name, and its values are not masked in the audit trail'
+    from relations as r
+    join triggers as t on t.relation = r.oid and t.function = 'ally.audit_row'
+    join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+   where not r.is_child and a.attname ~ '(password|secret|token|hash)' and a.attname <> all(t.masked || t.left_out)
 )
 select distinct format('%s %s: %s', rule, object, fault) from faults order by 1

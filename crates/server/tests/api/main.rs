@@ -1,5 +1,6 @@
 //! The API in process, on a real PostgreSQL with a database for every test.
 
+mod audit;
 mod catalog;
 mod disconnect;
 mod files;

@@ -69,7 +69,7 @@ fn successes_have_a_schema() {
         let (Some((status, response)), None) = (successes.next(), successes.next()) else {
             panic!("{} has no success, or several", operation.id);
         };
-        let media = ["application~1json", "text~1event-stream"];
+        let media = ["application~1json", "application~1x-ndjson", "text~1event-stream"];
         let schema = media
             .iter()
             .find_map(|m| response.pointer(&format!("/content/{m}/schema")));

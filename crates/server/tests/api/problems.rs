@@ -91,6 +91,8 @@ const OPERATORS: &[&str] = &[
     "invitations_language_known",
     "invitations_role_known",
     "invitations_state_known",
+    "audit_entries_action_known",
+    "audit_entries_actor_kind_known",
     "files_key",
     "files_progress_range",
     "files_ready_is_measured",

@@ -83,7 +83,8 @@ async fn rows(conn: &mut PgConnection) -> Vec<(String, i64, String)> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select relname::text from pg_class
           where relnamespace = 'ally'::regnamespace and relkind = 'r'
-            and relname not in ('_sqlx_migrations', 'schedule_slots', 'jobs') and not relname ^@ 'job_runs' order by relname",
+            and relname not in ('_sqlx_migrations', 'schedule_slots', 'jobs', 'audit_progress', 'audit_heads')
+            and not relname ^@ 'job_runs' and not relname ^@ 'audit_links' order by relname",
     )
     .fetch_all(&mut *conn)
     .await

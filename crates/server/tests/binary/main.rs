@@ -1,6 +1,7 @@
 //! Tests of the started program: real processes, real sockets, a real database.
 
 mod answers;
+mod audit;
 mod contract;
 mod crash;
 mod demo;

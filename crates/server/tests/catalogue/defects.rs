@@ -126,6 +126,28 @@ const DEFECTS: &[(&str, &str)] = &[
     ("grant update on brands to ally_app", "C6 brands: ally_app may UPDATE every column"),
     ("grant create on schema ally to ally_app", "C6 ally_app: may create objects in the schema ally"),
     ("reset role; grant create on schema public to public", "C6 ally_system: may create objects in the schema public"),
+    // C8
+    ("drop trigger audit_row on brands", "C8 brands: its changes are not audited"),
+    ("alter table brands disable trigger audit_row", "C8 brands: its changes are not audited"),
+    ("alter table brands enable replica trigger audit_row", "C8 brands: its changes are not audited"),
+    (
+        "create or replace trigger audit_row after insert or update on brands for each row
+           execute function audit_row('brands', '{id}', '{}', '{}')",
+        "C8 brands: its changes are not audited",
+    ),
+    (
+        "create or replace trigger audit_row after insert or update of name or delete on brands for each row
+           execute function audit_row('brands', '{id}', '{}', '{}')",
+        "C8 brands: its changes are not audited",
+    ),
+    (
+        "create or replace trigger audit_row after insert or update or delete on brands for each row
+           when (pg_trigger_depth() = 1) execute function audit_row('brands', '{id}', '{}', '{}')",
+        "C8 brands: its changes are not audited",
+    ),
+    ("alter table brands add api_secret text", "C8 brands.api_secret: is a secret by its name"),
+    ("drop trigger security_users on users", "C8 users: no trigger security_"),
+    ("alter table sessions disable trigger user", "C8 sessions: no trigger security_"),
     ("reset role; do $$ begin execute format('grant temporary on database %I to public', current_database()); end $$", "C6 ally_app: may use TEMPORARY"),
 ];
 
@@ -176,10 +198,11 @@ async fn what_is_well_made_is_no_fault() {
     let db = database().await;
     let mut conn = db.superuser().await;
     let good_view = "create view my_brands with (security_invoker = true) as select * from brands; grant select on my_brands to ally_app";
+    let secret = "alter table brands add api_secret text; select audited('brands')";
     let private = "create materialized view totals as select * from brands with no data";
     let global = "drop table schedule_slots; create table schedule_slots (slot timestamptz primary key) partition by range (slot);
         create table schedule_slots_0 partition of schedule_slots default";
-    for sql in [NOTES, PARTITIONED, good_view, private, global] {
+    for sql in [NOTES, PARTITIONED, good_view, secret, private, global] {
         assert_eq!(faults_with(&mut conn, sql).await, [] as [&str; 0], "{sql}");
     }
 }

@@ -50,6 +50,13 @@ const ROWS: &[(&str, &str)] = &[
          values ('$T', '00000000-0000-4000-8000-000000000001', 'test', 'a.txt', 'text/plain', '$T/a', now(), 1, '$T')",
     ),
     ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
+    // Last: the rows before have left theirs.
+    (
+        "audit_entries",
+        "delete from audit_entries where tenant_id = '$T';
+         insert into audit_entries (tenant_id, id, actor_kind, entity, entity_id, action)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 'system', 'brands', '1', 'create')",
+    ),
 ];
 
 /// What the catalogue tells of a tenant table.

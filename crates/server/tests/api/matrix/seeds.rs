@@ -44,7 +44,7 @@ pub const SEEDS: &[Seed] = &[
 ];
 
 /// Ids of whatever the client likes: they refer to nothing.
-pub const FREE: [&str; 1] = ["entity_id"];
+pub const FREE: [&str; 2] = ["actor_id", "entity_id"];
 
 /// The seed of a parameter or field.
 pub fn seed(parameter: &str) -> Option<&'static Seed> {

@@ -1,0 +1,29 @@
+//! Names of users, for those who see what they did.
+
+use std::collections::BTreeMap;
+
+use kernel::app::App;
+use kernel::error::Result;
+use uuid::Uuid;
+
+/// First and last names by id; who is unknown is absent.
+///
+/// # Errors
+/// Those of the database.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "users are global; the ids come from the company's own rows"
+)]
+pub async fn user_names(app: &App, ids: &[Uuid]) -> Result<BTreeMap<Uuid, String>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut tx = app.db.system().await?;
+    let names = sqlx::query!(
+        r#"select id, first_name || ' ' || last_name as "name!" from users where id = any($1)"#,
+        ids
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    Ok(names.into_iter().map(|row| (row.id, row.name)).collect())
+}
