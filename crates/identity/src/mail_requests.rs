@@ -97,6 +97,7 @@ pub struct AnswerMailRequest {
 impl Job for AnswerMailRequest {
     const NAME: &'static str = "identity.answer_mail_request";
     const QUEUE: &'static str = mail::QUEUE;
+    const MAX_ATTEMPTS: i32 = mail::MAX_ATTEMPTS;
 
     async fn run(self, cx: JobCx) -> JobResult {
         let app = &cx.app;
