@@ -33,14 +33,11 @@ const AT_OLD: &str = "email-change-notice";
 /// Changes that a user may ask for.
 const PER_USER: (i32, SignedDuration) = (5, SignedDuration::from_mins(15));
 
-const CONSTRAINTS: &[Constraint] = &[
-    Constraint {
-        name: "users_email_taken",
-        code: &EMAIL_TAKEN,
-        pointer: None,
-    },
-    Constraint::invalid("email_changes_email_length", "/new_email"),
-];
+const CONSTRAINTS: &[Constraint] = &[Constraint {
+    name: "users_email_taken",
+    code: &EMAIL_TAKEN,
+    pointer: None,
+}];
 
 pub fn module() -> Module {
     Module::new("email_changes")
