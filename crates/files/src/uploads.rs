@@ -205,7 +205,7 @@ async fn presign(
         upload_key,
         expires_at as _,
         reserved,
-        caller.user.user_id
+        caller.id()
     )
     .execute(&mut *tx)
     .await?;

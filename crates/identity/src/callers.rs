@@ -84,6 +84,7 @@ impl Callers {
         let (role, grants) = roles::grants(role);
         Ok(Caller {
             user: entry.user,
+            api_key: None,
             tenant_id: tenant,
             role,
             grants,

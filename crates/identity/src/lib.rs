@@ -43,7 +43,7 @@ pub use company_states::{CompanyState, CompanyStateChange, company_states, set_c
 pub use contact::nit_check_digit;
 pub use names::user_names;
 pub use passwords::Passwords;
-pub use purge::{PurgeExpired, purge_expired};
+pub use purge::{PurgeExpired, PurgeIdempotencyKeys, purge_expired};
 pub use roles::{ROLES, grants, may, within};
 pub use verification::verification_token;
 

@@ -6,13 +6,17 @@ use jiff::SignedDuration;
 use kernel::app::App;
 use kernel::db::SystemTx;
 use kernel::error::Result;
+use kernel::idempotency;
 use kernel::job::{Job, JobCx, JobResult};
 use kernel::module::Module;
 use kernel::types::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub fn module() -> Module {
-    Module::new("identity").every::<PurgeExpired>(Duration::from_secs(3600))
+    Module::new("identity")
+        .every::<PurgeExpired>(Duration::from_hours(1))
+        .every::<PurgeIdempotencyKeys>(Duration::from_hours(1))
 }
 
 /// Ended sessions stay this long, so that a late reuse of their tokens is still told from nonsense.
@@ -36,6 +40,24 @@ impl Job for PurgeExpired {
     async fn run(self, cx: JobCx) -> JobResult {
         let deleted = purge_expired(&cx.app).await?;
         tracing::info!(deleted, "what had expired is deleted");
+        Ok(())
+    }
+}
+
+/// Deletes the idempotency keys of all companies that were kept long enough, once an hour.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct PurgeIdempotencyKeys {}
+
+impl Job for PurgeIdempotencyKeys {
+    const NAME: &'static str = "identity.purge_idempotency_keys";
+    const TIMEOUT: Duration = Duration::from_mins(10);
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        let mut deleted = 0;
+        for company in companies(&cx.app).await? {
+            deleted += idempotency::purge(&cx.app, company).await?;
+        }
+        tracing::info!(deleted, "idempotency keys deleted");
         Ok(())
     }
 }
@@ -112,4 +134,14 @@ async fn batch(tx: &mut SystemTx, app: &App) -> Result<u64> {
         deleted += deletion.execute(&mut **tx).await?.rows_affected();
     }
     Ok(deleted)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the installation's own jobs visit one company after the other"
+)]
+async fn companies(app: &App) -> Result<Vec<Uuid>> {
+    let mut tx = app.db.system().await?;
+    let companies = sqlx::query_scalar!("select tenant_id from companies order by tenant_id");
+    Ok(companies.fetch_all(&mut *tx).await?)
 }

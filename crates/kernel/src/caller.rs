@@ -14,19 +14,28 @@ pub struct UserCaller {
     pub session_id: Uuid,
 }
 
-/// A signed-in user acting in a company of which he is an active member.
+/// A signed-in user acting in a company of which he is an active member, or a machine with an API key
+/// of the company.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// Nil where no user calls: with an API key, or in the background.
     pub user: UserCaller,
+    /// The API key that a machine calls with.
+    pub api_key: Option<Uuid>,
     pub tenant_id: Uuid,
     pub role: &'static str,
-    /// Permissions of the role.
+    /// Permissions of the role or the key.
     pub grants: Arc<BTreeSet<&'static str>>,
     /// The company reads, and does not write.
     pub suspended: bool,
 }
 
 impl Caller {
+    /// Who is calling, for `created_by` and the like: the API key, or else the user.
+    pub fn id(&self) -> Uuid {
+        self.api_key.unwrap_or(self.user.user_id)
+    }
+
     /// Whether the caller holds the permission.
     pub fn may(&self, permission: &str) -> bool {
         self.grants.contains(permission)

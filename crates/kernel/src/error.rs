@@ -43,6 +43,7 @@ codes! {
     QUERY_INVALID = 400 "query-invalid" "A query parameter is unknown or invalid";
     CURSOR_INVALID = 400 "cursor-invalid" "The cursor is not one this list issued";
     IF_MATCH_INVALID = 400 "if-match-invalid" "The If-Match header is not a list of entity tags";
+    IDEMPOTENCY_KEY_INVALID = 400 "idempotency-key-invalid" "The Idempotency-Key header is not one key of 1 to 255 visible characters";
     COMPANY_HEADER_MISSING = 400 "company-header-missing" "The X-Company-ID header is required";
     COMPANY_HEADER_INVALID = 400 "company-header-invalid" "The X-Company-ID header must be exactly one UUID";
     COMPANY_MISMATCH = 400 "company-mismatch" "The X-Company-ID header and the token name different companies";
@@ -53,10 +54,13 @@ codes! {
     COMPANY_CLOSED = 403 "company-closed" "The company is closed";
     NOT_FOUND = 404 "not-found" "There is no such resource";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The resource does not support this method";
+    IDEMPOTENCY_KEY_IN_USE = 409 "idempotency-key-in-use" "A request with this idempotency key is still running";
+    IDEMPOTENCY_ANSWER_NOT_KEPT = 409 "idempotency-answer-not-kept" "The request with this idempotency key was done, and its answer is not kept";
     PRECONDITION_FAILED = 412 "precondition-failed" "The resource has changed since it was read";
     BODY_TOO_LARGE = 413 "body-too-large" "The body is larger than allowed";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The body's media type is not supported here";
     VALIDATION_FAILED = 422 "validation-failed" "The request contains invalid values";
+    IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused" "This idempotency key was used for another request";
     INTERNAL = 500 "internal" "Something went wrong on our side";
     BUSY = 503 "busy" "The service is busy; try again";
     UNAVAILABLE = 503 "unavailable" "The service is temporarily unavailable";

@@ -83,7 +83,7 @@ pub struct JobCx {
     pub job_id: Uuid,
     /// Number of this run, from 1; the fencing token.
     pub attempt: i32,
-    /// Who caused it.
+    /// The user or API key that caused it.
     pub created_by: Option<Uuid>,
     /// The request that caused it; what the job enqueues carries it on.
     pub cause: Cause,
@@ -102,6 +102,7 @@ async fn begin(app: &App, tenant_id: Uuid, user: UserCaller) -> Result<TenantTx<
         &app.db,
         Caller {
             user,
+            api_key: None,
             tenant_id,
             role: "job",
             grants: BACKGROUND.clone(),
@@ -220,7 +221,7 @@ impl<P> TenantTx<P> {
         let caller = self.caller();
         let origin = Origin {
             tenant: caller.tenant_id,
-            user: (!caller.user.user_id.is_nil()).then_some(caller.user.user_id),
+            user: Some(caller.id()).filter(|id| !id.is_nil()),
             cause: self.cause().clone(),
         };
         self.ring_after_commit();

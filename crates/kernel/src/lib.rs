@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod db;
 pub mod error;
 pub mod etag;
+pub mod idempotency;
 pub mod ids;
 pub mod input;
 pub mod job;

@@ -87,6 +87,7 @@ fn cors(app: &App) -> CorsLayer {
             header::LOCATION,
             header::RETRY_AFTER,
             REQUEST_ID,
+            name("idempotency-replayed"),
             name("x-tenant-id"),
         ])
         .max_age(Duration::from_secs(600))

@@ -8,6 +8,7 @@ use http::Method;
 use identity::{Access, access_of};
 use kernel::app::App;
 use kernel::error::{CODES, Code};
+use kernel::idempotency::MAX_KEY_CHARS;
 use kernel::module::Module;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -129,16 +130,24 @@ fn complete_operation(
         && (method == Method::PATCH || method == Method::DELETE || path.ends_with("/restore"))
     {
         statuses.extend([400, 412]);
-        if let Some(parameters) = operation
-            .entry("parameters")
-            .or_insert_with(|| json!([]))
-            .as_array_mut()
-        {
-            parameters.push(json!({
-                "name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"}, "example": "\"1\"",
-                "description": "The ETag that was read: the change is refused (412) when the resource has another one",
-            }));
-        }
+        add_header(
+            operation,
+            "If-Match",
+            &json!({"type": "string"}),
+            "\"1\"",
+            "The ETag that was read: the change is refused (412) when the resource has another one",
+        );
+    }
+    if access == Access::Business && !method.is_safe() {
+        statuses.extend([400, 409, 422]);
+        add_header(
+            operation,
+            "Idempotency-Key",
+            &json!({"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS}),
+            "8e03978e-40d5-43dd-bc93-6894a57f9324",
+            "Makes sending the request again safe: for 24 hours the same request with the same key gets the answer of \
+             the first, with `Idempotency-Replayed: true`, and is not done again",
+        );
     }
     statuses.extend(own.iter().map(|c| c.status));
     let Some(responses) = operation
@@ -162,5 +171,22 @@ fn complete_operation(
                 "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
             })
         });
+    }
+}
+
+/// Documents a header that the operation may be sent with.
+fn add_header(
+    operation: &mut Map<String, Value>,
+    name: &str,
+    schema: &Value,
+    example: &str,
+    description: &str,
+) {
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    if let Some(parameters) = parameters.as_array_mut() {
+        parameters.push(json!({
+            "name": name, "in": "header", "required": false, "schema": schema, "example": example,
+            "description": description,
+        }));
     }
 }

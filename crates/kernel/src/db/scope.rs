@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,17 +13,27 @@ use super::{Bell, Tx};
 use crate::actor::Origin;
 use crate::app::App;
 use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result};
+use crate::idempotency::Attempt;
 
 /// Where a dropped `TenantTx` leaves its transaction for [`scope`] to end.
 #[derive(Clone, Default)]
 pub(super) struct Slot(Arc<Mutex<Option<Left>>>);
 
-/// A transaction, and the bell to ring once it has committed.
-type Left = (Tx, Option<Bell>);
+/// What is left of a request for [`scope`].
+pub(super) enum Left {
+    /// A transaction, the bell to ring once it has committed, and the idempotency key that it claimed.
+    Open {
+        tx: Tx,
+        bell: Option<Bell>,
+        attempt: Option<Attempt>,
+    },
+    /// The answer given to the request with the same idempotency key.
+    Answered(Response),
+}
 
 impl Slot {
-    pub(super) fn put(&self, tx: Tx, bell: Option<Bell>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((tx, bell));
+    pub(super) fn put(&self, left: Left) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
     }
 
     fn take(&self) -> Option<Left> {
@@ -33,10 +43,11 @@ impl Slot {
 
 /// Route layer around every handler: reads the body before a connection is taken, runs writes in a
 /// task of their own so that a client's disconnect cannot cut them, and ends the transaction: a
-/// success commits, anything else rolls back. Transactions within know the request's [`Origin`].
+/// success commits, anything else rolls back. With an `Idempotency-Key` the answer is kept in the
+/// same transaction, or is the one that was kept. Transactions within know the request's [`Origin`].
 pub async fn scope(State(app): State<App>, request: Request, next: Next) -> Response {
     let read = request.method().is_safe();
-    let request = match buffered(&app, request).await {
+    let request = match prepared(&app, request, read).await {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
@@ -55,8 +66,10 @@ async fn run(mut request: Request, next: Next, read: bool) -> Response {
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
     let response = next.run(request).await;
-    let Some((tx, bell)) = slot.take() else {
-        return response;
+    let (mut tx, bell, attempt) = match slot.take() {
+        Some(Left::Open { tx, bell, attempt }) => (tx, bell, attempt),
+        Some(Left::Answered(before)) => return before,
+        None => return response,
     };
     let success = response.status().is_success() || response.status().is_redirection();
     if read || !success {
@@ -65,28 +78,44 @@ async fn run(mut request: Request, next: Next, read: bool) -> Response {
         drop(tx);
         return response;
     }
-    match tx.commit().await {
-        Ok(()) => {
+    let ended = async {
+        let response = match attempt {
+            Some(attempt) => attempt.keep(&mut tx, response).await?,
+            None => response,
+        };
+        tx.commit().await?;
+        Ok::<_, Error>(response)
+    };
+    match ended.await {
+        Ok(response) => {
             bell.inspect(Bell::ring);
             response
         }
-        Err(error) => Error::from(error).into_response(),
+        Err(error) => error.into_response(),
     }
+}
+
+/// The request with its whole body and, where it writes, its idempotency key.
+async fn prepared(app: &App, request: Request, read: bool) -> Result<Request> {
+    let (mut parts, body) = request.into_parts();
+    let body = buffered(app, body).await?;
+    if !read && let Some(attempt) = Attempt::of(&parts, &body)? {
+        parts.extensions.insert(attempt);
+    }
+    Ok(Request::from_parts(parts, Body::from(body)))
 }
 
 /// Reads the whole body, within size and time: parts extractors run before the body is read, so a
 /// slow client would otherwise hold a transaction open.
-async fn buffered(app: &App, request: Request) -> Result<Request> {
+async fn buffered(app: &App, body: Body) -> Result<Bytes> {
     let limits = &app.config.http;
-    let (parts, body) = request.into_parts();
     let declared = http_body::Body::size_hint(&body).lower();
     if declared > limits.max_body_bytes as u64 {
         return Err(Error::new(&BODY_TOO_LARGE));
     }
     let read = to_bytes(body, limits.max_body_bytes);
-    let bytes = tokio::time::timeout(Duration::from_secs(limits.body_timeout_seconds), read)
+    tokio::time::timeout(Duration::from_secs(limits.body_timeout_seconds), read)
         .await
         .map_err(|_| Error::new(&BODY_TIMEOUT))?
-        .map_err(|_| Error::new(&BODY_TOO_LARGE))?;
-    Ok(Request::from_parts(parts, Body::from(bytes)))
+        .map_err(|_| Error::new(&BODY_TOO_LARGE))
 }

@@ -7,12 +7,13 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 
-use super::scope::Slot;
+use super::scope::{Left, Slot};
 use super::{Bell, Db, Tx};
 use crate::actor::Origin;
 use crate::app::App;
 use crate::caller::{Caller, Cause};
-use crate::error::{COMPANY_SUSPENDED, Error, Result, UNAUTHENTICATED};
+use crate::error::{COMPANY_SUSPENDED, Error, IDEMPOTENCY_KEY_IN_USE, Result, UNAUTHENTICATED};
+use crate::idempotency::Attempt;
 use crate::job::Background;
 use crate::perm::Permission;
 
@@ -39,6 +40,8 @@ pub struct TenantTx<P> {
     slot: Option<Slot>,
     caller: Caller,
     cause: Cause,
+    /// The request's idempotency key, claimed by this transaction.
+    attempt: Option<Attempt>,
     /// The bell to ring after the commit, when a job was enqueued.
     bell: Bell,
     enqueued: bool,
@@ -110,6 +113,7 @@ impl<P: Permission> TenantTx<P> {
             slot,
             caller,
             cause,
+            attempt: None,
             bell: db.bell.clone(),
             enqueued: false,
             permission: PhantomData,
@@ -177,7 +181,17 @@ impl<P: Permission> FromRequestParts<App> for TenantTx<P> {
             .ok_or_else(|| anyhow::anyhow!("route outside the tenant scope"))?
             .clone();
         let cause = parts.extensions.get::<Cause>().cloned().unwrap_or_default();
-        TenantTx::open(&app.db, caller, cause, Some(slot)).await
+        let mut tx = TenantTx::open(&app.db, caller, cause, Some(slot.clone())).await?;
+        if let Some(attempt) = parts.extensions.get::<Attempt>().filter(|_| !P::READ_ONLY) {
+            if let Some(answer) = attempt.claim(&mut tx).await? {
+                drop(tx);
+                slot.put(Left::Answered(answer));
+                // Never sent: the answer takes its place.
+                return Err(Error::new(&IDEMPOTENCY_KEY_IN_USE));
+            }
+            tx.attempt = Some(attempt.clone());
+        }
+        Ok(tx)
     }
 }
 
@@ -199,7 +213,11 @@ impl<P> DerefMut for TenantTx<P> {
 impl<P> Drop for TenantTx<P> {
     fn drop(&mut self) {
         if let (Some(tx), Some(slot)) = (self.tx.take(), &self.slot) {
-            slot.put(tx, self.enqueued.then(|| self.bell.clone()));
+            slot.put(Left::Open {
+                tx,
+                bell: self.enqueued.then(|| self.bell.clone()),
+                attempt: self.attempt.take(),
+            });
         }
     }
 }

@@ -141,6 +141,7 @@ fn seeder(tenant_id: Uuid) -> Caller {
     };
     Caller {
         user,
+        api_key: None,
         tenant_id,
         role: "owner",
         grants: Arc::new(BTreeSet::from(["demo.seed"])),

@@ -47,6 +47,10 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ("jobs", "work to be done; what it changes is audited"),
     ("job_runs", "a history itself"),
     ("company_states", "a history itself"),
+    (
+        "idempotency_keys",
+        "answers once given; what was done is recorded",
+    ),
     ("mails", "a history itself"),
     ("mail_suppressions", "what mail servers answered"),
     (

@@ -4,6 +4,7 @@ mod audit;
 mod catalog;
 mod disconnect;
 mod files;
+mod idempotency;
 mod identity;
 mod jobs;
 mod mail;

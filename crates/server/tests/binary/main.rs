@@ -10,6 +10,7 @@ mod files;
 mod guide;
 mod header_forms;
 mod http;
+mod idempotency;
 mod limits;
 mod logs;
 mod refusals;

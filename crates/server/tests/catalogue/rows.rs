@@ -49,6 +49,11 @@ const ROWS: &[(&str, &str)] = &[
         "insert into files (tenant_id, id, module, filename, content_type, upload_key, upload_expires_at, reserved, uploaded_by)
          values ('$T', '00000000-0000-4000-8000-000000000001', 'test', 'a.txt', 'text/plain', '$T/a', now(), 1, '$T')",
     ),
+    (
+        "idempotency_keys",
+        "insert into idempotency_keys (tenant_id, caller_id, key_hash, fingerprint)
+         values ('$T', '00000000-0000-4000-8000-000000000001', sha256('key'), sha256('request'))",
+    ),
     ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
     // Last: the rows before have left theirs.
     (

@@ -230,6 +230,7 @@ pub async fn tx(app: &App, client: &Client) -> TenantTx<Background> {
     let grants = Arc::new(BTreeSet::from(["background"]));
     let caller = Caller {
         user,
+        api_key: None,
         tenant_id: client.company(),
         role: "owner",
         grants,

@@ -12,6 +12,7 @@ mod operations;
 mod oracle;
 mod permissions;
 mod public;
+mod replay;
 mod report;
 mod seeds;
 mod states;

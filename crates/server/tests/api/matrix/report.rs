@@ -139,6 +139,13 @@ impl Report {
     }
 }
 
+/// Whether `matrix_exempt.txt` leaves the operation out of the check.
+pub fn exempt(check: &str, operation: &str) -> bool {
+    exemptions()
+        .iter()
+        .any(|(of, id, _)| (*of, *id) == (check, operation))
+}
+
 /// Check, operation and reason.
 fn exemptions() -> Vec<(&'static str, &'static str, &'static str)> {
     let lines = EXEMPT

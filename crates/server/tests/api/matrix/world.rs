@@ -111,6 +111,9 @@ impl World {
             tenant.owner.ids.insert(seed.parameter.to_owned(), kept);
         }
         self.ran(&tenant).await;
+        let keyed = tenant.client.with_header("Idempotency-Key", "\"of the world\"");
+        let category = self.call(self.operation("create_category"), &tenant.owner);
+        category.by(&keyed).await.created();
         tenant
     }
 
