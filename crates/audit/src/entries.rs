@@ -208,15 +208,15 @@ async fn list(
     Ok(page)
 }
 
-/// Writes the names of the users that acted.
+/// Writes the names of the users and API keys that acted.
 pub(crate) async fn name_actors(app: &App, entries: &mut [AuditEntry]) -> Result<()> {
-    let is_user = |actor: &AuditActor| actor.kind == ActorKind::User;
-    let users = entries.iter().filter(|entry| is_user(&entry.actor));
-    let mut users: Vec<Uuid> = users.filter_map(|entry| entry.actor.id).collect();
-    users.sort_unstable();
-    users.dedup();
-    let names = identity::user_names(app, &users).await?;
-    for entry in entries.iter_mut().filter(|entry| is_user(&entry.actor)) {
+    let is_named = |actor: &AuditActor| matches!(actor.kind, ActorKind::User | ActorKind::Key);
+    let named = entries.iter().filter(|entry| is_named(&entry.actor));
+    let mut ids: Vec<Uuid> = named.filter_map(|entry| entry.actor.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let names = identity::names(app, &ids).await?;
+    for entry in entries.iter_mut().filter(|entry| is_named(&entry.actor)) {
         entry.actor.name = entry.actor.id.and_then(|id| names.get(&id).cloned());
     }
     Ok(())

@@ -11,8 +11,7 @@ use kernel::error::{
 use tracing::Span;
 use uuid::Uuid;
 
-use crate::Identity;
-use crate::tokens::Claims;
+use crate::{Identity, api_keys};
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub enum Access {
     User,
     /// A signed-in user; a company, if one is named, must be his.
     UserWithOptionalCompany,
-    /// A signed-in member of the company that the request names.
+    /// A signed-in member of the company that the request names, or an API key of the company.
     Business,
     /// Whoever runs the installation: the operator token, as bearer or as the password of HTTP Basic.
     Operator,
@@ -143,11 +142,17 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
     if access == Access::Public {
         return Ok(None);
     }
-    let claims = bearer(request.headers()).and_then(|token| identity.0.tokens.verify(token))?;
+    let token = bearer(request.headers())?;
+    if access == Access::Business && token.starts_with(api_keys::PREFIX) {
+        return machine(identity, request).await.map(Some);
+    }
+    let claims = identity.0.tokens.verify(token)?;
     let callers = &identity.0.callers;
     let tenant = match access {
-        Access::Business => Some(company(request.headers(), &claims)?.ok_or(&COMPANY_HEADER_MISSING)?),
-        Access::UserWithOptionalCompany => company(request.headers(), &claims)?,
+        Access::Business => {
+            Some(company(request.headers(), claims.tenant_id)?.ok_or(&COMPANY_HEADER_MISSING)?)
+        }
+        Access::UserWithOptionalCompany => company(request.headers(), claims.tenant_id)?,
         Access::User | Access::Public | Access::Operator => None,
     };
     let Some(tenant) = tenant else {
@@ -165,6 +170,17 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
     Ok(HeaderValue::try_from(tenant.to_string()).ok())
 }
 
+/// The same for a machine with an API key, which carries its company.
+async fn machine(identity: &Identity, request: &mut Request) -> Result<HeaderValue> {
+    let token = bearer(request.headers())?;
+    let caller = identity.0.api_keys.caller(&identity.0.callers, token).await?;
+    company(request.headers(), Some(caller.tenant_id))?;
+    let (key, tenant) = (caller.id(), caller.tenant_id);
+    tracing::record_all!(Span::current(), api_key.id = %key, tenant.id = %tenant);
+    request.extensions_mut().insert(caller);
+    HeaderValue::try_from(tenant.to_string()).map_err(Error::internal)
+}
+
 /// The bearer token of the one Authorization header.
 fn bearer(headers: &HeaderMap) -> Result<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -178,8 +194,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
     }
 }
 
-/// The company that the request names: by header, by context token, or by both if they agree.
-fn company(headers: &HeaderMap, claims: &Claims) -> Result<Option<Uuid>> {
+/// The company that the request names: by header, by its token, or by both if they agree.
+fn company(headers: &HeaderMap, of_token: Option<Uuid>) -> Result<Option<Uuid>> {
     let mut values = headers.get_all(COMPANY_HEADER).iter();
     let named = match (values.next(), values.next()) {
         (None, _) => None,
@@ -193,7 +209,7 @@ fn company(headers: &HeaderMap, claims: &Claims) -> Result<Option<Uuid>> {
         // Which one a proxy, a cache or we would choose may differ: refuse.
         (Some(_), Some(_)) => return Err(Error::new(&COMPANY_HEADER_INVALID)),
     };
-    match (named, claims.tenant_id) {
+    match (named, of_token) {
         (Some(header), Some(token)) if header != token => Err(Error::new(&COMPANY_MISMATCH)),
         (header, token) => Ok(header.or(token)),
     }

@@ -1,7 +1,7 @@
 //! Who the caller is and what he may do, cached, so that an ordinary request asks the database
 //! nothing but its own query.
 //!
-//! Freshness: a trigger notifies every process of a changed user, session, membership or company.
+//! Freshness: a trigger notifies every process of a changed user, session, membership, company or API key.
 //! An entry is used only if it was loaded after the last change of its user and company. While the
 //! listener is cut, entries live at most [`MAX_AGE`].
 
@@ -20,8 +20,8 @@ use uuid::Uuid;
 use crate::{Identity, roles};
 
 /// How long a cached caller may be used without hearing of changes.
-const MAX_AGE: Duration = Duration::from_secs(5);
-const CAPACITY: u64 = 50_000;
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(5);
+pub(crate) const CAPACITY: u64 = 50_000;
 
 struct Entry {
     user: UserCaller,
@@ -36,7 +36,7 @@ pub struct Callers {
     entries: Cache<(Uuid, Option<Uuid>), Arc<Entry>>,
     /// Counts changes heard.
     generation: AtomicU64,
-    /// Last change of a user or company; forgotten once no entry can be older.
+    /// Last change of a user, company or API key; forgotten once no entry can be older.
     changes: Cache<Uuid, u64>,
     /// Everything loaded before is void.
     epoch: AtomicU64,
@@ -127,11 +127,27 @@ impl Callers {
     }
 
     async fn is_current(&self, entry: &Entry, tenant: Option<Uuid>) -> bool {
+        let about = [Some(entry.user.user_id), tenant];
+        self.unchanged(entry.loaded_at, about.into_iter().flatten()).await
+    }
+
+    /// Counts the changes heard until now; to be asked before something is loaded.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    /// Whether what was loaded at this generation is as it was, as far as these users, companies or API
+    /// keys are concerned.
+    pub(crate) async fn unchanged(
+        &self,
+        loaded_at: u64,
+        about: impl IntoIterator<Item = Uuid> + Send,
+    ) -> bool {
         let mut newest = self.epoch.load(SeqCst);
-        for id in [Some(entry.user.user_id), tenant].into_iter().flatten() {
+        for id in about {
             newest = newest.max(self.changes.get(&id).await.unwrap_or(0));
         }
-        entry.loaded_at >= newest
+        loaded_at >= newest
     }
 
     async fn load(&self, user: Uuid, session: Uuid, tenant: Option<Uuid>) -> Result<Arc<Entry>> {
@@ -143,7 +159,7 @@ impl Callers {
         reason = "identity resolves callers from global tables"
     )]
     async fn load_entry(&self, user: Uuid, session: Uuid, tenant: Option<Uuid>) -> Result<Entry> {
-        let loaded_at = self.generation.load(SeqCst);
+        let loaded_at = self.generation();
         let mut tx = self.db.system().await?;
         let row = sqlx::query!(
             r#"select m.role as "role?", c.state as "state?"

@@ -4,6 +4,7 @@
 mod acceptance;
 mod access;
 mod accounts;
+mod api_keys;
 mod callers;
 mod client;
 mod companies;
@@ -41,7 +42,7 @@ mod verification;
 pub use access::{Access, EXEMPT, access_of, authenticate};
 pub use company_states::{CompanyState, CompanyStateChange, company_states, set_company_state};
 pub use contact::nit_check_digit;
-pub use names::user_names;
+pub use names::names;
 pub use passwords::Passwords;
 pub use purge::{PurgeExpired, PurgeIdempotencyKeys, purge_expired};
 pub use roles::{ROLES, grants, may, within};
@@ -53,6 +54,7 @@ use kernel::app::App;
 use kernel::error::Code;
 use kernel::module::Module;
 
+use api_keys::ApiKeys;
 use callers::Callers;
 use operator::Operator;
 use throttle::Throttle;
@@ -92,6 +94,7 @@ struct Parts {
     tokens: Tokens,
     passwords: Passwords,
     callers: Callers,
+    api_keys: ApiKeys,
     operator: Operator,
     throttle: Throttle,
 }
@@ -103,6 +106,7 @@ impl Identity {
             tokens: Tokens::new(app),
             passwords: Passwords::new(&app.config.auth),
             callers: Callers::new(app.db.clone()),
+            api_keys: ApiKeys::new(app),
             operator: Operator::new(app),
             throttle: Throttle::new(app),
         }));
@@ -138,6 +142,7 @@ pub fn modules() -> Vec<Module> {
         members::module(),
         invitations::module(),
         acceptance::module(),
+        api_keys::module(),
         purge::module(),
         events::module(),
     ]

@@ -50,6 +50,8 @@ const MANAGERS: &[&str] = &["owner", "admin"];
 
 /// Which roles hold a permission. A permission that is not here is held by nobody.
 const TABLE: &[(&str, &[&str])] = &[
+    ("api_keys.read", MANAGERS),
+    ("api_keys.write", MANAGERS),
     ("audit.read", &["owner", "admin", "accountant"]),
     ("brands.read", ALL),
     ("brands.write", MANAGERS),
@@ -72,6 +74,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("products.read", ALL),
     ("products.write", MANAGERS),
 ];
+
+/// All permissions that there are.
+pub fn permissions() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
 
 /// Whether a role holds a permission.
 pub fn may(role: &str, permission: &str) -> bool {

@@ -102,10 +102,10 @@ impl Origin {
 impl Caller {
     /// Who acts with this caller's rights: a job's, without a user, is the program.
     pub(crate) fn actor(&self) -> Actor {
-        if self.user.user_id.is_nil() {
-            Actor::System
-        } else {
-            Actor::User(self.user.user_id)
+        match self.api_key {
+            Some(key) => Actor::Key(key),
+            None if self.user.user_id.is_nil() => Actor::System,
+            None => Actor::User(self.user.user_id),
         }
     }
 }

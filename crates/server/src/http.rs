@@ -112,7 +112,7 @@ async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> R
         .get::<MatchedPath>()
         .map_or("", MatchedPath::as_str);
     let span = info_span!(
-        "request", request.id = id, http.method = %method, http.route = route, user.id = field::Empty, tenant.id = field::Empty
+        "request", request.id = id, http.method = %method, http.route = route, user.id = field::Empty, api_key.id = field::Empty, tenant.id = field::Empty
     );
     let mut response = answer(&app, request, next).instrument(span.clone()).await;
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {

@@ -60,8 +60,9 @@ fn own_codes(module: &Module) -> Vec<&'static Code> {
 
 fn complete(document: &mut Value, codes: &[&Code], module_codes: &[(String, Vec<&'static Code>)]) {
     document["components"]["securitySchemes"] = json!({
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-            "description": "An access or context token from `/auth/login` or `/auth/select-company`"},
+        "bearer": {"type": "http", "scheme": "bearer",
+            "description": "An access or context token from `/auth/login` or `/auth/select-company`; on a company's data also an API key, \
+                which names the company itself"},
         "company": {"type": "apiKey", "in": "header", "name": "X-Company-ID",
             "description": "The company that the request is about (a UUID)"},
     });

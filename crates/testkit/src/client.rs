@@ -1,13 +1,16 @@
 //! A caller of the API under test.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
 use uuid::Uuid;
 
 use crate::{ApiService, TestApp};
@@ -36,6 +39,15 @@ pub struct Answer {
 }
 
 impl Client {
+    /// A caller without a token of a process that the test made itself.
+    pub fn of<S>(service: S) -> Client
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        Client::new(BoxCloneSyncService::new(service))
+    }
+
     pub(crate) fn new(service: ApiService) -> Client {
         let nobody = String::new;
         Client {

@@ -25,12 +25,14 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "_sqlx_migrations",
 ];
 
-/// Tenant tables that `ally_system` needs too: sign-in reads which companies a user belongs to, workers
-/// claim the jobs of all, operators grant room, the trails of all are chained.
+/// Tenant tables that `ally_system` needs too: sign-in reads which companies a user belongs to, an API key
+/// tells its company, workers claim the jobs of all, operators grant room, the trails of all are chained.
 pub const SHARED_TABLES: &[&str] = &[
     "companies",
     "memberships",
     "invitations",
+    "api_keys",
+    "api_key_uses",
     "jobs",
     "job_runs",
     "storage_usage",
@@ -47,6 +49,7 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ("jobs", "work to be done; what it changes is audited"),
     ("job_runs", "a history itself"),
     ("company_states", "a history itself"),
+    ("api_key_uses", "when an API key was last used"),
     (
         "idempotency_keys",
         "answers once given; what was done is recorded",

@@ -50,6 +50,15 @@ const ROWS: &[(&str, &str)] = &[
          values ('$T', '00000000-0000-4000-8000-000000000001', 'test', 'a.txt', 'text/plain', '$T/a', now(), 1, '$T')",
     ),
     (
+        "api_keys",
+        "insert into api_keys (tenant_id, id, name, token_hash, prefix, permissions, created_by, expires_at)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 'Tienda', sha256('$T'), 'ak_live_', '{brands.read}', '$T', now())",
+    ),
+    (
+        "api_key_uses",
+        "insert into api_key_uses (tenant_id, key_id, last_used_at) values ('$T', '00000000-0000-4000-8000-000000000001', now())",
+    ),
+    (
         "idempotency_keys",
         "insert into idempotency_keys (tenant_id, caller_id, key_hash, fingerprint)
          values ('$T', '00000000-0000-4000-8000-000000000001', sha256('key'), sha256('request'))",

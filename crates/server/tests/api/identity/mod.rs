@@ -1,5 +1,6 @@
 //! Users, sessions, tokens, companies and memberships.
 
+mod api_keys;
 mod companies;
 mod company_states;
 mod email_changes;

@@ -7,6 +7,7 @@ mod companies;
 mod foreign;
 mod input;
 mod lists;
+mod machines;
 mod mutations;
 mod operations;
 mod oracle;

@@ -36,6 +36,10 @@ pub const SEEDS: &[Seed] = &[
         parameter: "invitation_id",
         create: "invite_user",
     },
+    Seed {
+        parameter: "api_key_id",
+        create: "create_api_key",
+    },
     // Every upload has enqueued one.
     Seed {
         parameter: "job_id",

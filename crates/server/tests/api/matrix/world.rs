@@ -111,6 +111,7 @@ impl World {
             tenant.owner.ids.insert(seed.parameter.to_owned(), kept);
         }
         self.ran(&tenant).await;
+        self.used(&tenant).await;
         let keyed = tenant.client.with_header("Idempotency-Key", "\"of the world\"");
         let category = self.call(self.operation("create_category"), &tenant.owner);
         category.by(&keyed).await.created();
@@ -129,6 +130,17 @@ impl World {
         .execute(&mut self.app.superuser().await)
         .await
         .expect("a run");
+    }
+
+    /// Gives the company's API key a past.
+    async fn used(&self, tenant: &Tenant) {
+        let id: Uuid = tenant.owner.ids["api_key_id"].parse().expect("an id");
+        sqlx::query("insert into ally.api_key_uses (tenant_id, key_id, last_used_at) values ($1, $2, now())")
+            .bind(tenant.client.company())
+            .bind(id)
+            .execute(&mut self.app.superuser().await)
+            .await
+            .expect("a use");
     }
 
     /// Creates a resource; its id.

@@ -1,0 +1,166 @@
+//! The machine that calls with an API key, cached as users are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::app::App;
+use kernel::caller::{Caller, UserCaller};
+use kernel::error::{COMPANY_CLOSED, Error, Result, UNAUTHENTICATED};
+use kernel::keys::Digest32;
+use kernel::types::Timestamp;
+use moka::future::Cache;
+use uuid::Uuid;
+
+use super::{is_for_people, token};
+use crate::callers::{CAPACITY, Callers, MAX_AGE};
+use crate::roles;
+
+/// The last use is known this exactly; a process writes it no more often.
+const USE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// API keys in use.
+pub struct ApiKeys {
+    app: App,
+    entries: Cache<Digest32, Arc<Entry>>,
+    /// Whose use was noted within the interval.
+    noted: Cache<Uuid, ()>,
+}
+
+struct Entry {
+    caller: Caller,
+    expires_at: Timestamp,
+    /// See [`Callers::generation`].
+    loaded_at: u64,
+}
+
+impl ApiKeys {
+    pub fn new(app: &App) -> ApiKeys {
+        ApiKeys {
+            app: app.clone(),
+            entries: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(MAX_AGE)
+                .build(),
+            noted: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(USE_INTERVAL)
+                .build(),
+        }
+    }
+
+    /// The caller with this token, in the company of its key.
+    ///
+    /// # Errors
+    /// `unauthenticated`, the same for a token that was never made, an expired and a revoked one;
+    /// `company-closed`.
+    pub async fn caller(&self, callers: &Callers, token: &str) -> Result<Caller> {
+        let hash = token::hash(token).ok_or(&UNAUTHENTICATED)?;
+        let entry = self.entry(callers, hash).await?;
+        if entry.expires_at.0 <= self.app.clock.now() {
+            return Err(Error::new(&UNAUTHENTICATED));
+        }
+        self.note_use(&entry.caller).await;
+        Ok(entry.caller.clone())
+    }
+
+    async fn entry(&self, callers: &Callers, hash: Digest32) -> Result<Arc<Entry>> {
+        // A load that others started before a change may be joined after it: then once more.
+        for _ in 0..3 {
+            let loaded = self.entries.try_get_with(hash, self.load(callers, hash)).await;
+            // Failures are not cached; the error is shared between those who waited together.
+            let entry = loaded.map_err(|e| Arc::try_unwrap(e).unwrap_or_else(|e| Error::same_as(&e)))?;
+            let about = [entry.caller.id(), entry.caller.tenant_id];
+            if callers.unchanged(entry.loaded_at, about).await {
+                return Ok(entry);
+            }
+            self.entries.invalidate(&hash).await;
+        }
+        self.load(callers, hash).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "which company it is, the key tells")]
+    async fn load(&self, callers: &Callers, hash: Digest32) -> Result<Arc<Entry>> {
+        let loaded_at = callers.generation();
+        let mut tx = self.app.db.system().await?;
+        let key = sqlx::query!(
+            r#"select k.id, k.tenant_id, k.permissions, k.expires_at, c.state
+                 from api_keys k join companies c using (tenant_id)
+                where k.token_hash = $1 and k.revoked_at is null"#,
+            &hash[..]
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(&UNAUTHENTICATED)?;
+        if key.state == "closed" {
+            return Err(Error::new(&COMPANY_CLOSED));
+        }
+        let caller = Caller {
+            user: UserCaller {
+                user_id: Uuid::nil(),
+                session_id: Uuid::nil(),
+            },
+            api_key: Some(key.id),
+            tenant_id: key.tenant_id,
+            role: "api_key",
+            grants: Arc::new(grants(&key.permissions)),
+            suspended: key.state != "active",
+        };
+        Ok(Arc::new(Entry {
+            caller,
+            expires_at: key.expires_at,
+            loaded_at,
+        }))
+    }
+
+    /// Notes that the key is used, beside the request that uses it. What could not be written is noted
+    /// by a later use.
+    async fn note_use(&self, caller: &Caller) {
+        let (key, tenant) = (caller.id(), caller.tenant_id);
+        if !self.noted.entry(key).or_insert(()).await.is_fresh() {
+            return;
+        }
+        let app = self.app.clone();
+        self.app.tasks.spawn(async move {
+            if let Err(error) = note(&app, tenant, key).await {
+                tracing::debug!(%error, api_key.id = %key, "the use of an API key was not noted");
+            }
+        });
+    }
+}
+
+/// Of the permissions chosen when the key was made, those that there still are.
+fn grants(chosen: &[String]) -> BTreeSet<&'static str> {
+    let given = |name: &&str| chosen.iter().any(|permission| permission == name) && !is_for_people(name);
+    roles::permissions().filter(given).collect()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a company does not write of its keys' use"
+)]
+async fn note(app: &App, tenant: Uuid, key: Uuid) -> Result<()> {
+    let mut tx = app.db.system().await?;
+    // Other processes note it too.
+    sqlx::query!(
+        "insert into api_key_uses as uses (tenant_id, key_id, last_used_at) values ($1, $2, now())
+             on conflict (tenant_id, key_id) do update set last_used_at = now()
+          where uses.last_used_at < now() - interval '1 minute'",
+        tenant,
+        key
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_that_is_gone_or_not_for_machines_is_not_held() {
+        let chosen = ["brands.read", "brands.paint", "api_keys.write"].map(str::to_owned);
+        assert_eq!(grants(&chosen), BTreeSet::from(["brands.read"]));
+    }
+}
