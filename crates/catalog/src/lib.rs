@@ -12,5 +12,10 @@ use kernel::module::Module;
 
 /// The modules of this crate.
 pub fn modules() -> Vec<Module> {
-    vec![brands::module(), categories::module(), products::module()]
+    vec![
+        brands::module(),
+        categories::module(),
+        products::module(),
+        products::images_module(),
+    ]
 }

@@ -13,6 +13,9 @@ pub struct FilesConfig {
     /// Seconds that a download URL works
     #[arg(long, env = "ALLY360_DOWNLOAD_URL_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
     pub download_url_seconds: u32,
+    /// Seconds that the URL of a picture stays the same, to be cached; it works so long at least and twice as long at most
+    #[arg(long, env = "ALLY360_PICTURE_URL_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    pub picture_url_seconds: u32,
     /// Bytes that a company may keep, unless its plan says otherwise
     #[arg(long, env = "ALLY360_COMPANY_QUOTA_BYTES", default_value_t = 10 * 1024 * 1024 * 1024, value_parser = clap::value_parser!(i64).range(0..))]
     pub company_quota_bytes: i64,
@@ -43,5 +46,9 @@ impl FilesConfig {
 
     pub(crate) fn download_url(&self) -> Duration {
         Duration::from_secs(self.download_url_seconds.into())
+    }
+
+    pub(crate) fn picture_url(&self) -> Duration {
+        Duration::from_secs(self.picture_url_seconds.into())
     }
 }

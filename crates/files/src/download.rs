@@ -107,6 +107,7 @@ async fn download(
             &filename,
         )),
         content_type: Some(content_type.clone()),
+        ..GetOptions::default()
     };
     Ok(json(Download {
         download_url: files

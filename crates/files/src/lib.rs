@@ -13,6 +13,7 @@ mod file;
 mod library;
 mod open;
 mod orphans;
+mod pictures;
 mod plan;
 mod policy;
 mod process;
@@ -26,6 +27,7 @@ pub use arrivals::{arrived, follow};
 pub use config::FilesConfig;
 pub use file::FileId;
 pub use orphans::{Orphans, sweep};
+pub use pictures::{FILE_IN_USE, FILE_NOT_FOUND, NOT_A_PICTURE, Picture, PictureUrls, expect_picture};
 pub use plan::{Limit, Plan, PlanChange, change_plan};
 
 use inspect::Inspector;

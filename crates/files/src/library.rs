@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::file::{self, File, FileId, Status, query_file};
+use crate::pictures::FILE_IN_USE;
 use crate::quota::{self, Room};
 use crate::text::{Line, one_line};
 use crate::{Files, FilesRead, FilesWrite};
@@ -23,7 +24,7 @@ pub(crate) fn module() -> Module {
         .routes(routes!(usage))
         .routes(routes!(find, update, delete))
         .routes(routes!(restore))
-        .problems(&[&NOT_DELETED])
+        .problems(&[&NOT_DELETED, &FILE_IN_USE])
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -243,7 +244,8 @@ async fn update(
 
 /// Delete a file.
 ///
-/// It can be restored for some days; until it is purged, it takes room.
+/// It can be restored for some days; until it is purged, it takes room. One that is shown as a picture of something
+/// cannot be deleted: take it away there first.
 #[utoipa::path(delete, path = "/files/{file_id}", tag = "files", operation_id = "delete_file",
     security(("bearer" = ["files.write"])), params(("file_id" = FileId, Path)), responses((status = 204)))]
 async fn delete(

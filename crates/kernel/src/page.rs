@@ -56,6 +56,21 @@ pub struct Page<T> {
     next_link: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// The page with its items as answers show them.
+    ///
+    /// # Errors
+    /// The first of `show`.
+    pub fn try_map<U>(self, show: impl FnMut(T) -> Result<U>) -> Result<Page<U>> {
+        Ok(Page {
+            items: self.items.into_iter().map(show).collect::<Result<_>>()?,
+            next_cursor: self.next_cursor,
+            total: self.total,
+            next_link: self.next_link,
+        })
+    }
+}
+
 impl<T: Serialize> IntoResponse for Page<T> {
     fn into_response(self) -> Response {
         let link = self

@@ -1,6 +1,7 @@
 //! The client: what the API signs for browsers and what jobs do themselves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -142,7 +143,7 @@ impl Storage {
     pub fn presign_put(&self, key: &str, conditions: &PutConditions) -> Result<Presigned, Error> {
         let mut action = Action::object(Method::Put, &self.0.public.quarantine, key)?;
         action.headers = conditions.headers();
-        Ok(action.presign(self.0.transport.credentials(), conditions.expires))
+        Ok(action.presign(self.0.transport.credentials(), conditions.expires, Duration::ZERO))
     }
 
     /// A URL with which a client reads one object of [`Bucket::Clean`]; computed, nothing is sent, and whether the
@@ -153,7 +154,7 @@ impl Storage {
     pub fn presign_get(&self, key: &str, options: &GetOptions) -> Result<Presigned, Error> {
         let mut action = Action::object(Method::Get, &self.0.public.clean, key)?;
         action.query = options.query();
-        Ok(action.presign(self.0.transport.credentials(), options.expires))
+        Ok(action.presign(self.0.transport.credentials(), options.expires, options.same_for))
     }
 
     /// What the store says of an object.

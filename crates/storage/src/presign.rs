@@ -37,6 +37,11 @@ pub struct GetOptions {
     pub content_disposition: Option<String>,
     /// `Content-Type` of the response instead of the stored one.
     pub content_type: Option<String>,
+    /// `Cache-Control` of the response.
+    pub cache_control: Option<String>,
+    /// Signs as of the last full multiple of this since the epoch, in whole seconds: so long the URL stays the
+    /// same, and a browser's cache knows it again. What has passed of it is missing from `expires`.
+    pub same_for: Duration,
 }
 
 /// A request that a client sends without credentials. The URL is a secret until it expires.
@@ -85,6 +90,7 @@ impl PutConditions {
 impl GetOptions {
     pub(crate) fn query(&self) -> BTreeMap<&'static str, String> {
         let overrides = [
+            ("response-cache-control", &self.cache_control),
             ("response-content-disposition", &self.content_disposition),
             ("response-content-type", &self.content_type),
         ];
@@ -138,13 +144,13 @@ impl Action {
 
     /// The URL, valid from now on.
     pub fn sign(&self, credentials: &Credentials, expires: Duration) -> Url {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the store compares with its own clock, never a test's"
-        )]
-        let now = Timestamp::now();
+        self.sign_at(now(), credentials, expires)
+    }
+
+    /// The URL, valid from then on.
+    fn sign_at(&self, from: Timestamp, credentials: &Credentials, expires: Duration) -> Url {
         rusty_s3::signing::sign(
-            &now,
+            &from,
             self.method,
             self.url.clone(),
             credentials.key(),
@@ -157,13 +163,29 @@ impl Action {
         )
     }
 
-    pub fn presign(self, credentials: &Credentials, expires: Duration) -> Presigned {
+    /// What a client sends; see [`GetOptions::same_for`].
+    pub fn presign(self, credentials: &Credentials, expires: Duration, same_for: Duration) -> Presigned {
         Presigned {
-            url: self.sign(credentials, expires).into(),
+            url: self.sign_at(begun(now(), same_for), credentials, expires).into(),
             method: self.method.to_str(),
             headers: self.headers,
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the store compares with its own clock, never a test's"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// When the window that `now` lies in began. Signatures know whole seconds, so that is the shortest.
+fn begun(now: Timestamp, window: Duration) -> Timestamp {
+    let window = i64::try_from(window.as_secs()).map_or(1, |seconds| seconds.max(1));
+    let second = now.as_second();
+    Timestamp::from_second(second - second.rem_euclid(window)).unwrap_or(now)
 }
 
 /// Refuses what URLs cannot carry: `a/../b` would silently become `b`, and an empty key the bucket itself.
@@ -249,11 +271,28 @@ mod tests {
     }
 
     #[test]
+    fn a_url_stays_the_same_within_its_window() {
+        let url = |now: &str| {
+            let from = begun(now.parse().expect("a time"), Duration::from_mins(15));
+            let action = Action::object(Method::Get, &bucket(), "a").expect("a key");
+            action.sign_at(from, &Credentials::new("key", "secret"), Duration::from_mins(30))
+        };
+        let first = url("2026-03-01T10:15:00Z");
+        assert_eq!(url("2026-03-01T10:29:59.999Z"), first);
+        assert!(first.as_str().contains("X-Amz-Date=20260301T101500Z"), "{first}");
+        assert_ne!(url("2026-03-01T10:30:00Z"), first);
+    }
+
+    #[test]
     fn debug_hides_the_signature() {
         let action = Action::object(Method::Get, &bucket(), "a").expect("a key");
         let shown = format!(
             "{:?}",
-            action.presign(&Credentials::new("key", "secret"), Duration::from_mins(1))
+            action.presign(
+                &Credentials::new("key", "secret"),
+                Duration::from_mins(1),
+                Duration::ZERO
+            )
         );
         assert!(
             shown.contains("http://localhost:9000/files/a") && !shown.contains("Signature"),

@@ -1,5 +1,7 @@
 //! One product: create, find, update, delete, restore.
 
+use axum::extract::State;
+use kernel::app::App;
 use kernel::prelude::*;
 use sqlx::PgConnection;
 
@@ -10,8 +12,11 @@ macro_rules! query_product {
     ($before:literal, $after:literal $($argument:tt)*) => {
         sqlx::query_as!(
             Product,
-            $before + " id, name, sku, description, bar_code, price_sale, price_base, unit_of_measure, brand_id,
-            category_id, is_active, deleted_at, created_at, updated_at, version " + $after
+            $before + r#" id, name, sku, description, bar_code, price_sale, price_base, unit_of_measure, brand_id,
+            category_id, is_active, deleted_at, created_at, updated_at, version,
+            coalesce((select json_agg(shown_image(i, (select key from files where id = i.file_id))
+                                      order by i.is_primary desc, i.position, i.id)
+              from product_images as i where i.product_id = products.id), '[]') as "images!: _" "# + $after
             $($argument)*
         )
     };
@@ -25,6 +30,7 @@ macro_rules! query_product {
     responses((status = 201, body = Product)))]
 pub(super) async fn create(
     mut tx: TenantTx<ProductsWrite>,
+    State(app): State<App>,
     Valid(new): Valid<NewProduct>,
 ) -> Result<Created<Product>> {
     let product = query_product!(
@@ -46,7 +52,7 @@ pub(super) async fn create(
     )
     .fetch_one(&mut *tx)
     .await?;
-    Ok(Created(product))
+    Ok(Created(product.signed(&app)?))
 }
 
 /// Find a product.
@@ -57,16 +63,20 @@ pub(super) async fn create(
     responses((status = 200, body = Product)))]
 pub(super) async fn find(
     mut tx: TenantTx<ProductsRead>,
+    State(app): State<App>,
     Path(id): Path<ProductId>,
 ) -> Result<Tagged<Product>> {
+    Ok(Tagged(fetch(&mut tx, id).await?.signed(&app)?))
+}
+
+/// The product, unless it is deleted.
+pub(super) async fn fetch(conn: &mut PgConnection, id: ProductId) -> Result<Product> {
     let product = query_product!(
         "select",
         "from products where id = $1 and deleted_at is null",
         id as _
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    Ok(Tagged(product))
+    );
+    Ok(product.fetch_one(conn).await?)
 }
 
 /// Locks the product, not deleted, that the client saw, or fails.
@@ -88,6 +98,7 @@ async fn lock(conn: &mut PgConnection, id: ProductId, if_match: &IfMatch) -> Res
     request_body = ProductPatch, responses((status = 200, body = Product)))]
 pub(super) async fn update(
     mut tx: TenantTx<ProductsWrite>,
+    State(app): State<App>,
     Path(id): Path<ProductId>,
     if_match: IfMatch,
     Valid(patch): Valid<ProductPatch>,
@@ -125,7 +136,7 @@ pub(super) async fn update(
     )
     .fetch_one(&mut *tx)
     .await?;
-    Ok(Tagged(product))
+    Ok(Tagged(product.signed(&app)?))
 }
 
 /// Delete a product.
@@ -154,6 +165,7 @@ pub(super) async fn delete(
     responses((status = 200, body = Product)))]
 pub(super) async fn restore(
     mut tx: TenantTx<ProductsWrite>,
+    State(app): State<App>,
     Path(id): Path<ProductId>,
     if_match: IfMatch,
 ) -> Result<Tagged<Product>> {
@@ -174,5 +186,5 @@ pub(super) async fn restore(
     )
     .fetch_one(&mut *tx)
     .await?;
-    Ok(Tagged(product))
+    Ok(Tagged(product.signed(&app)?))
 }

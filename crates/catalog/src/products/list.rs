@@ -1,5 +1,7 @@
 //! The list of products: filters, search and order.
 
+use axum::extract::State;
+use kernel::app::App;
 use kernel::prelude::*;
 use serde::Deserialize;
 use sqlx::{Postgres, QueryBuilder};
@@ -121,8 +123,12 @@ impl ProductFilter {
 #[utoipa::path(get, path = "/products", tag = "products", operation_id = "list_products",
     security(("bearer" = ["products.read"])), params(ProductFilter, PageParams),
     responses((status = 200, body = Page<Product>)))]
-pub(super) async fn list(mut tx: TenantTx<ProductsRead>, list: List<ProductFilter>) -> Result<Page<Product>> {
+pub(super) async fn list(
+    mut tx: TenantTx<ProductsRead>,
+    State(app): State<App>,
+    list: List<ProductFilter>,
+) -> Result<Page<Product>> {
     let sort = list.filter.sort.into();
-    list.fetch(&mut tx, sort, |query, filter| filter.conditions(query))
-        .await
+    let page = list.fetch(&mut tx, sort, |query, filter| filter.conditions(query));
+    page.await?.try_map(|product: Product| product.signed(&app))
 }

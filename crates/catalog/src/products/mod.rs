@@ -2,16 +2,21 @@
 //! keep what they refer to; it can be restored.
 
 mod handlers;
+mod images;
 mod list;
 
 use garde::Validate;
+use kernel::app::App;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::brands::BrandId;
 use crate::categories::CategoryId;
+use images::ProductImage;
+pub use images::module as images_module;
 
 typed_id!(ProductId);
 
@@ -116,6 +121,9 @@ pub struct Product {
     category_id: Option<CategoryId>,
     /// Whether it is for sale.
     is_active: bool,
+    /// Its pictures, the primary one first; a list shows that one alone.
+    #[schema(value_type = Vec<ProductImage>)]
+    images: Json<Vec<ProductImage>>,
     /// When it was deleted; null while it is not.
     #[schema(required = true)]
     deleted_at: Option<Timestamp>,
@@ -123,6 +131,14 @@ pub struct Product {
     updated_at: Timestamp,
     #[serde(skip)]
     version: i64,
+}
+
+impl Product {
+    /// With URLs of its pictures, as answers show it.
+    fn signed(mut self, app: &App) -> Result<Product> {
+        self.images.iter_mut().try_for_each(|image| image.sign(app))?;
+        Ok(self)
+    }
 }
 
 impl Versioned for Product {
@@ -137,7 +153,8 @@ impl Versioned for Product {
 impl Listed for Product {
     const TABLE: &'static str = "products";
     const COLUMNS: &'static str = "id, name, sku, description, bar_code, price_sale, price_base, unit_of_measure, \
-        brand_id, category_id, is_active, deleted_at, created_at, updated_at, version";
+        brand_id, category_id, is_active, deleted_at, created_at, updated_at, version, \
+        case when primary_image is null then '[]' else json_build_array(primary_image) end as images";
     fn id(&self) -> Uuid {
         self.id.0
     }

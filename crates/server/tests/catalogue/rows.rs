@@ -63,6 +63,16 @@ const ROWS: &[(&str, &str)] = &[
         "insert into idempotency_keys (tenant_id, caller_id, key_hash, fingerprint)
          values ('$T', '00000000-0000-4000-8000-000000000001', sha256('key'), sha256('request'))",
     ),
+    (
+        "product_images",
+        "insert into files (tenant_id, id, module, filename, content_type, state, key, size, sha256, scanned_by, variants,
+                            upload_key, upload_expires_at, reserved, uploaded_by)
+         values ('$T', '00000000-0000-4000-8000-000000000002', 'test', 'a.png', 'image/png', 'ready', '$T/b', 1, sha256(''),
+                 'test', '[{}]', '$T/b', now(), 0, '$T');
+         insert into product_images (tenant_id, id, product_id, file_id, position, is_primary)
+         values ('$T', '00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001',
+                 '00000000-0000-4000-8000-000000000002', 1, true)",
+    ),
     ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
     // Last: the rows before have left theirs.
     (

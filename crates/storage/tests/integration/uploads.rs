@@ -178,6 +178,7 @@ async fn a_download_answers_as_signed(subject: &Subject) {
         expires: Duration::from_mins(1),
         content_disposition: Some(disposition.to_owned()),
         content_type: Some("application/pdf".to_owned()),
+        ..GetOptions::default()
     };
     let presigned = subject.storage.presign_get("a b/ñ.txt", &options).expect("a URL");
     let response = send(&presigned, "").await;

@@ -3,6 +3,7 @@
 mod brands;
 mod categories;
 mod concurrency;
+mod images;
 mod paging;
 mod plans;
 mod products;

@@ -9,4 +9,4 @@ mod orphans;
 mod quota;
 mod refusals;
 mod replay;
-mod support;
+pub mod support;

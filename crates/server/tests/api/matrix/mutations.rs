@@ -8,6 +8,13 @@ use super::foreign::leaks;
 use super::witness::tenant_tables;
 use super::world::World;
 
+/// An open policy shows no operation more of it: images are read through their product, which is not found. What the
+/// roles see of it is probed below.
+const UNPROBED: &str = "product_images";
+
+/// The product is named by the path and locked first: 404 before the key is asked.
+const PARENT_IN_PATH: &str = "product_images_product";
+
 /// What is wrong with the rows that a role sees in the scope of a company, by table: those of others,
 /// or none at all. `ally_owner` owns the tables: only forced row security holds it, and no policy
 /// shows it anything.
@@ -94,7 +101,7 @@ async fn nothing_is_found_where_nothing_is_removed() {
 async fn a_policy_that_shows_all_is_found() {
     // An idempotency key is found by its caller too: its own tests have one caller in two companies. The
     // last use is joined to a key that was seen.
-    let apart = ["idempotency_keys", "api_key_uses"];
+    let apart = ["idempotency_keys", "api_key_uses", UNPROBED];
     let tables = schema().await.0;
     for table in tables.iter().filter(|table| !apart.contains(&table.as_str())) {
         let statements = format!(
@@ -135,10 +142,8 @@ async fn a_reference_without_the_company_is_found() {
     let keys = schema().await.1;
     assert!(!keys.is_empty());
     // The last use of a key is written by the program, for a key that it has found.
-    for (table, key) in keys
-        .into_iter()
-        .filter(|(_, key)| key != "api_key_uses_key_not_found")
-    {
+    let apart = ["api_key_uses_key_not_found", PARENT_IN_PATH];
+    for (table, key) in keys.into_iter().filter(|(_, key)| !apart.contains(&key.as_str())) {
         let found = leaks_after(format!("alter table {table} drop constraint {key}")).await;
         assert!(!found.is_empty(), "{key} is gone, and no probe noticed");
     }

@@ -24,7 +24,7 @@ async fn a_foreign_id_answers_as_a_random_one() {
             foreign_ids
                 .entry(seed.parameter)
                 .or_insert_with(Vec::new)
-                .push(world.create(&a, seed.create).await);
+                .push(world.create(&a.client, &a.owner, seed.create).await);
         }
     }
     for operation in with_ids() {

@@ -40,6 +40,10 @@ pub const SEEDS: &[Seed] = &[
         parameter: "api_key_id",
         create: "create_api_key",
     },
+    Seed {
+        parameter: "image_id",
+        create: "add_product_image",
+    },
     // Every upload has enqueued one.
     Seed {
         parameter: "job_id",
