@@ -6,6 +6,7 @@ alter table files add picture_id uuid generated always as (
   case when state = 'ready' and deleted_at is null and starts_with(content_type, 'image/')
             and variants <> '[]' then id end) stored;
 alter table files add constraint files_picture unique (tenant_id, picture_id);
+select audited('files', ignored => '{progress}');
 
 create table product_images (
   tenant_id uuid not null references companies,
@@ -39,3 +40,5 @@ create function shown_image(image product_images, key text) returns json
 -- for each product of a list would cost PostgreSQL more than the list.
 alter table products add primary_image json;
 grant update (primary_image) on products to ally_app;
+-- It follows from the images, whose changes are recorded.
+select audited('products', ignored => '{primary_image}');

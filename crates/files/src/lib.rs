@@ -5,6 +5,7 @@
 //! bucket only, and what is served are the very bytes that were scanned, which a worker copied out of it.
 
 mod arrivals;
+mod avatars;
 mod config;
 mod copy;
 mod download;
@@ -24,6 +25,7 @@ mod tidy;
 mod uploads;
 
 pub use arrivals::{arrived, follow};
+pub use avatars::Avatar;
 pub use config::FilesConfig;
 pub use file::FileId;
 pub use orphans::{Orphans, sweep};
@@ -62,6 +64,7 @@ pub fn modules() -> Vec<Module> {
         events::module(),
         arrivals::module(),
         process::module(),
+        avatars::module(),
         tidy::module(),
         orphans::module(),
     ]

@@ -15,7 +15,7 @@ use crate::remove::RemoveObjects;
 use crate::{Files, quota};
 
 /// An upload that began before the URL expired may still be under way so long afterwards.
-const GRACE: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Waits for the bytes of one upload.
 #[derive(Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use storage::{Bucket, Listed, QUARANTINE_DAYS};
 use uuid::Uuid;
 
 use crate::Files;
+use crate::avatars::upload_key;
 use crate::file::FileId;
 use crate::remove::later;
 use crate::tidy::companies;
@@ -129,8 +130,13 @@ impl Sweep<'_> {
                 .storage
                 .list(bucket, "", continuation.as_deref())
                 .await?;
+            let mut avatars = Vec::new();
             for object in page.objects {
                 self.found.objects += 1;
+                if let Some(person) = person_of(&object.key) {
+                    avatars.push((person, object));
+                    continue;
+                }
                 let Some(company) = company_of(&object.key) else {
                     self.found.foreign.add(&object.key);
                     continue;
@@ -144,6 +150,7 @@ impl Sweep<'_> {
                 }
                 objects.push(object);
             }
+            self.avatars(bucket, avatars).await?;
             continuation = page.continuation;
             if continuation.is_none() {
                 break;
@@ -201,17 +208,11 @@ impl Sweep<'_> {
             .map(|row| (row.key, row.id))
             .collect();
         drop(tx);
-        let old = self.days_ago(self.files.config.orphan_days);
         for object in objects
             .iter()
             .filter(|object| !rows.contains_key(file_key(&object.key)))
         {
-            if object.last_modified > old {
-                self.found.young.add(&object.key);
-            } else {
-                self.found.unreferenced.add(&object.key);
-                self.delete(Bucket::Clean, &object.key).await?;
-            }
+            self.unreferenced(object).await?;
         }
         let listed: HashSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
         for key in rows.keys().filter(|key| !listed.contains(key.as_str())) {
@@ -228,6 +229,49 @@ impl Sweep<'_> {
         self.app.clock.now() - SignedDuration::from_hours(24 * i64::from(days))
     }
 
+    /// Objects below `users/`: needed is what the avatar of the person refers to.
+    async fn avatars(&mut self, bucket: Bucket, objects: Vec<(Uuid, Listed)>) -> anyhow::Result<()> {
+        let people: Vec<Uuid> = objects.iter().map(|(person, _)| *person).collect();
+        #[expect(clippy::disallowed_methods, reason = "people are global")]
+        let mut tx = self.app.db.system().await?;
+        let avatars = sqlx::query!(
+            r#"select user_id, upload_id, state = 'pending' as "pending!", key from avatars where user_id = any($1)"#,
+            &people
+        );
+        let avatars = avatars.fetch_all(&mut *tx).await?.into_iter();
+        drop(tx);
+        let needed: HashSet<String> = avatars
+            .filter_map(|avatar| match bucket {
+                Bucket::Quarantine if avatar.pending => Some(upload_key(avatar.user_id, avatar.upload_id)),
+                Bucket::Quarantine => None,
+                Bucket::Clean => avatar.key,
+            })
+            .collect();
+        for (_, object) in objects
+            .iter()
+            .filter(|(_, object)| !needed.contains(file_key(&object.key)))
+        {
+            match bucket {
+                Bucket::Quarantine => {
+                    self.found.quarantined.add(&object.key);
+                    self.delete(bucket, &object.key).await?;
+                }
+                Bucket::Clean => self.unreferenced(object).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A clean object that nothing refers to goes after the days of grace.
+    async fn unreferenced(&mut self, object: &Listed) -> anyhow::Result<()> {
+        if object.last_modified > self.days_ago(self.files.config.orphan_days) {
+            self.found.young.add(&object.key);
+            return Ok(());
+        }
+        self.found.unreferenced.add(&object.key);
+        self.delete(Bucket::Clean, &object.key).await
+    }
+
     async fn delete(&self, bucket: Bucket, key: &str) -> anyhow::Result<()> {
         if !self.found.dry_run {
             tracing::info!(?bucket, key, "orphan deleted");
@@ -239,6 +283,12 @@ impl Sweep<'_> {
 
 fn company_of(key: &str) -> Option<Uuid> {
     key.split_once('/').and_then(|(company, _)| company.parse().ok())
+}
+
+/// The person whose avatar it is, by a key below `users/`.
+fn person_of(key: &str) -> Option<Uuid> {
+    let (person, _) = key.strip_prefix("users/")?.split_once('/')?;
+    person.parse().ok()
 }
 
 /// The key of the file that an object, perhaps a variant, belongs to.

@@ -34,6 +34,9 @@ pub enum Picture {
     Stored(String),
 }
 
+/// Names of a picture's thumbnails.
+pub(crate) const THUMBNAILS: [&str; 3] = ["thumb_160", "thumb_480", "thumb_1280"];
+
 /// URLs of a picture's thumbnails, by their longest side in pixels. Each stays the same for some minutes and works
 /// for longer; whoever has it needs no token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -64,10 +67,11 @@ impl PictureUrls {
             let signed = files.storage.presign_get(&variant_key(key, name), &options);
             Ok::<_, Error>(signed.map_err(Error::internal)?.url)
         };
+        let [thumb_160, thumb_480, thumb_1280] = THUMBNAILS.map(url);
         Ok(PictureUrls {
-            thumb_160: url("thumb_160")?,
-            thumb_480: url("thumb_480")?,
-            thumb_1280: url("thumb_1280")?,
+            thumb_160: thumb_160?,
+            thumb_480: thumb_480?,
+            thumb_1280: thumb_1280?,
         })
     }
 }

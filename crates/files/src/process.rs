@@ -122,7 +122,7 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
         None if size > upload.reserved => return rejected("too-large"),
         _ => {}
     }
-    let copy = fetch(files, upload, &info)
+    let copy = fetch(files, &upload.upload_key, &info)
         .await
         .map_err(|error| later(cx.attempt, error))?;
     if upload
@@ -154,9 +154,9 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
     )
 }
 
-/// Reads the object that was looked at, no other; where the store does not compare ETags, its size has to agree.
-async fn fetch(files: &Files, upload: &Upload, info: &ObjectInfo) -> anyhow::Result<LocalCopy> {
-    let key = &upload.upload_key;
+/// Reads the object in quarantine that was looked at, no other; where the store does not compare ETags, its size has
+/// to agree.
+pub(crate) async fn fetch(files: &Files, key: &str, info: &ObjectInfo) -> anyhow::Result<LocalCopy> {
     let object = files
         .storage
         .get_stream(Bucket::Quarantine, key, Some(&info.etag))
@@ -177,24 +177,9 @@ async fn promote(
     let key = final_key(cx.tenant_id, upload, &copy.sha256);
     put(cx, files, &key, copy.path(), &upload.content_type, &copy.sha256).await?;
     progress(cx, upload.id, 80).await?;
-    let mut variants = Vec::new();
-    for thumbnail in thumbnails(files, upload, copy).await {
-        let digest = Sha256::digest(&thumbnail.bytes).into();
-        let content = Content::bytes(thumbnail.bytes);
-        let variant = variant_key(&key, thumbnail.name);
-        let stored = files
-            .storage
-            .put(Bucket::Clean, &variant, &content, thumbnail.content_type, &digest)
-            .await;
-        stored.map_err(|error| later(cx.attempt, error))?;
-        variants.push(Variant {
-            name: thumbnail.name.to_owned(),
-            content_type: thumbnail.content_type.to_owned(),
-            width: thumbnail.width,
-            height: thumbnail.height,
-            size: content.length(),
-        });
-    }
+    let variants = put_thumbnails(files, &key, thumbnails(files, upload, copy).await)
+        .await
+        .map_err(|error| later(cx.attempt, error))?;
 
     let mut tx = cx.tenant_tx().await?;
     let settled = sqlx::query!(
@@ -231,6 +216,35 @@ async fn put(
         .await;
     stored.map_err(|error| later(cx.attempt, error))?;
     Ok(())
+}
+
+/// Stores thumbnails beside the key of their picture.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn put_thumbnails(
+    files: &Files,
+    key: &str,
+    thumbnails: Vec<Thumbnail>,
+) -> Result<Vec<Variant>, storage::Error> {
+    let mut variants = Vec::new();
+    for thumbnail in thumbnails {
+        let digest = Sha256::digest(&thumbnail.bytes).into();
+        let content = Content::bytes(thumbnail.bytes);
+        let variant = variant_key(key, thumbnail.name);
+        files
+            .storage
+            .put(Bucket::Clean, &variant, &content, thumbnail.content_type, &digest)
+            .await?;
+        variants.push(Variant {
+            name: thumbnail.name.to_owned(),
+            content_type: thumbnail.content_type.to_owned(),
+            width: thumbnail.width,
+            height: thumbnail.height,
+            size: content.length(),
+        });
+    }
+    Ok(variants)
 }
 
 /// Smaller pictures; a picture of which none can be made is served without.

@@ -9,6 +9,7 @@ use storage::Bucket;
 
 use crate::Files;
 use crate::file::{Variant, variant_key};
+use crate::pictures::THUMBNAILS;
 
 /// Deletes objects that no file refers to any more.
 #[derive(Serialize, Deserialize)]
@@ -23,6 +24,17 @@ impl RemoveObjects {
         RemoveObjects {
             quarantine: vec![key],
             clean: Vec::new(),
+        }
+    }
+
+    /// An upload of an avatar, and the thumbnails of the one that is shown no more.
+    pub fn of_avatar(upload_key: String, key: Option<&str>) -> RemoveObjects {
+        let clean = key
+            .into_iter()
+            .flat_map(|key| THUMBNAILS.map(|name| variant_key(key, name)));
+        RemoveObjects {
+            clean: clean.collect(),
+            ..RemoveObjects::quarantined(upload_key)
         }
     }
 

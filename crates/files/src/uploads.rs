@@ -25,12 +25,12 @@ use crate::quota::{self, QUOTA_EXCEEDED, TOO_MANY_UPLOADS};
 use crate::text::{Line, one_line};
 use crate::{Files, FilesWrite, PERMISSIONS};
 
-const TYPE_NOT_ALLOWED: Code = Code::new(
+pub(crate) const TYPE_NOT_ALLOWED: Code = Code::new(
     422,
     "file-type-not-allowed",
     "The module does not take files of this type",
 );
-const TOO_LARGE: Code = Code::new(
+pub(crate) const TOO_LARGE: Code = Code::new(
     422,
     "file-too-large",
     "The file is larger than the module or the plan allows",
@@ -111,7 +111,7 @@ fn module_name(value: &str, _: &()) -> garde::Result {
     ))
 }
 
-fn hexadecimal(value: &str, _: &()) -> garde::Result {
+pub(crate) fn hexadecimal(value: &str, _: &()) -> garde::Result {
     if value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(());
     }
@@ -229,7 +229,7 @@ pub(crate) fn expiry(app: &App, lifetime: Duration) -> Timestamp {
     Timestamp(now - begun + SignedDuration::try_from(lifetime).unwrap_or_default())
 }
 
-fn from_hex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;

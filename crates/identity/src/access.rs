@@ -76,6 +76,8 @@ pub const EXEMPT: &[(Method, &str, Access)] = &[
     (Method::POST, "/auth/me/disable", Access::User),
     (Method::POST, "/auth/me/delete", Access::User),
     (Method::GET, "/auth/events", Access::User),
+    (Method::POST, "/auth/me/avatar", Access::User),
+    (Method::DELETE, "/auth/me/avatar", Access::User),
     (Method::GET, "/auth/context", Access::UserWithOptionalCompany),
     (Method::POST, "/company", Access::User),
     (Method::GET, "/company/my_companies", Access::User),

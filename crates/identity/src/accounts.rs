@@ -2,6 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
+use files::Avatar;
 use garde::Validate;
 use kernel::app::App;
 use kernel::caller::UserCaller;
@@ -64,7 +65,7 @@ async fn disable(
 
 /// Delete my account.
 ///
-/// Memberships and sessions end, address, telephone number and document are erased, and the address is
+/// Memberships and sessions end, address, telephone number, document and avatar are erased, and the address is
 /// free for another account. The name stays, for what the user wrote. The last owner of a company first
 /// hands it to another.
 #[utoipa::path(post, path = "/auth/me/delete", tag = "auth", operation_id = "delete_me",
@@ -102,6 +103,7 @@ async fn delete(
     )
     .execute(&mut *tx)
     .await?;
+    Avatar::forget(&mut tx, user).await?;
     tx.commit().await?;
     identity.0.callers.changed(user).await;
     tracing::info!(user.id = %user, "user deleted himself");

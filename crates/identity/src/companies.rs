@@ -90,7 +90,7 @@ async fn create(
     )
     .execute(&mut *tx)
     .await?;
-    let company = company_profile::read(&mut tx, id).await?;
+    let company = company_profile::read(&mut tx, &app, id).await?;
     tx.commit().await?;
     identity.0.callers.changed(user.user_id).await;
     Ok(Created(company))

@@ -1,14 +1,18 @@
 //! The profile of the selected company: what its documents say of it.
 
+use axum::extract::State;
 use garde::Validate;
+use kernel::app::App;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::NIT_CHECK_DIGIT_WRONG;
 use crate::contact::{self, Nit};
+use crate::logo::Logo;
 
 permissions! {
     /// See the company's profile.
@@ -96,6 +100,8 @@ pub struct Company {
     /// `active`, or `suspended`: it reads, and does not write.
     #[schema(example = "active")]
     state: String,
+    #[schema(value_type = Option<Logo>, required = true)]
+    logo: Option<Json<Logo>>,
     created_at: Timestamp,
     updated_at: Timestamp,
     #[serde(skip)]
@@ -112,16 +118,20 @@ impl Versioned for Company {
 }
 
 /// The company's profile, read by either role.
-pub async fn read(conn: &mut PgConnection, company: Uuid) -> Result<Company> {
+pub async fn read(conn: &mut PgConnection, app: &App, company: Uuid) -> Result<Company> {
     let company = sqlx::query_as!(
         Company,
-        "select tenant_id as id, name, trade_name, nit, nit_check_digit, tax_regime, fiscal_responsibilities,
+        r#"select tenant_id as id, name, trade_name, nit, nit_check_digit, tax_regime, fiscal_responsibilities,
                 economic_activity, ciiu_code, address, municipality_code, phone_number, email, website, description,
-                currency, time_zone, state, created_at, updated_at, version
-           from companies where tenant_id = $1",
+                currency, time_zone, state, created_at, updated_at, version,
+                case when logo_file_id is not null then json_build_object('file_id', logo_file_id, 'urls', logo_key)
+                 end as "logo: Json<Logo>"
+           from companies where tenant_id = $1"#,
         company
     );
-    Ok(company.fetch_one(conn).await?)
+    let mut company = company.fetch_one(conn).await?;
+    company.logo.iter_mut().try_for_each(|logo| logo.sign(app))?;
+    Ok(company)
 }
 
 /// How the company stands towards VAT.
@@ -278,9 +288,9 @@ pub fn parsed_nit(text: &str) -> Result<(String, String)> {
 /// The selected company.
 #[utoipa::path(get, path = "/company/me", tag = "company", operation_id = "find_company",
     security(("bearer" = ["company.read"])), responses((status = 200, body = Company)))]
-async fn find(mut tx: TenantTx<CompanyRead>) -> Result<Tagged<Company>> {
+async fn find(mut tx: TenantTx<CompanyRead>, State(app): State<App>) -> Result<Tagged<Company>> {
     let company = tx.caller().tenant_id;
-    Ok(Tagged(read(&mut tx, company).await?))
+    Ok(Tagged(read(&mut tx, &app, company).await?))
 }
 
 /// Change the selected company's profile.
@@ -288,6 +298,7 @@ async fn find(mut tx: TenantTx<CompanyRead>) -> Result<Tagged<Company>> {
     security(("bearer" = ["company.write"])), request_body = CompanyPatch, responses((status = 200, body = Company)))]
 async fn update(
     mut tx: TenantTx<CompanyWrite>,
+    State(app): State<App>,
     if_match: IfMatch,
     Valid(patch): Valid<CompanyPatch>,
 ) -> Result<Tagged<Company>> {
@@ -340,5 +351,5 @@ async fn update(
     )
     .execute(&mut *tx)
     .await?;
-    Ok(Tagged(read(&mut tx, company).await?))
+    Ok(Tagged(read(&mut tx, &app, company).await?))
 }

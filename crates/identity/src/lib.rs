@@ -16,6 +16,7 @@ mod email_tokens;
 mod events;
 mod invitation_mail;
 mod invitations;
+mod logo;
 mod mail_requests;
 mod mails;
 mod me;
@@ -137,6 +138,7 @@ pub fn modules() -> Vec<Module> {
         companies::module(),
         mails::module(),
         mail_requests::module(),
+        logo::module(),
         pages::module(),
         company_profile::module(),
         members::module(),

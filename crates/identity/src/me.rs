@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use files::Avatar;
 use garde::Validate;
 use kernel::app::App;
 use kernel::caller::{Caller, UserCaller};
@@ -99,13 +100,31 @@ impl User {
     }
 }
 
+#[derive(Serialize, ToSchema)]
+struct Me {
+    #[serde(flatten)]
+    user: User,
+    /// My picture; null when I have none.
+    #[schema(required = true)]
+    avatar: Option<Avatar>,
+}
+
+impl Me {
+    async fn find(tx: &mut SystemTx, app: &App, id: Uuid) -> Result<Me> {
+        Ok(Me {
+            user: User::find(tx, id).await?,
+            avatar: Avatar::find(tx, app, id).await?,
+        })
+    }
+}
+
 /// The signed-in user.
 #[utoipa::path(get, path = "/auth/me", tag = "auth", operation_id = "me",
-    security(("bearer" = [])), responses((status = 200, body = User)))]
+    security(("bearer" = [])), responses((status = 200, body = Me)))]
 async fn me(State(app): State<App>, Extension(caller): Extension<UserCaller>) -> Result<impl IntoResponse> {
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
-    Ok(json(User::find(&mut tx, caller.user_id).await?))
+    Ok(json(Me::find(&mut tx, &app, caller.user_id).await?))
 }
 
 #[derive(Default, Deserialize, Validate, ToSchema)]
@@ -149,7 +168,7 @@ struct ProfilePatch {
 
 /// Change what is known of me. The address is changed by `/auth/change-email`.
 #[utoipa::path(patch, path = "/auth/me", tag = "auth", operation_id = "update_me",
-    security(("bearer" = [])), request_body = UserPatch, responses((status = 200, body = User)))]
+    security(("bearer" = [])), request_body = UserPatch, responses((status = 200, body = Me)))]
 async fn update(
     State(app): State<App>,
     Extension(caller): Extension<UserCaller>,
@@ -175,9 +194,9 @@ async fn update(
     )
     .execute(&mut *tx)
     .await?;
-    let user = User::find(&mut tx, caller.user_id).await?;
+    let me = Me::find(&mut tx, &app, caller.user_id).await?;
     tx.commit().await?;
-    Ok(json(user))
+    Ok(json(me))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -128,7 +128,7 @@ fn complete_operation(
             .flatten(),
     );
     if access == Access::Business
-        && (method == Method::PATCH || method == Method::DELETE || path.ends_with("/restore"))
+        && ([Method::PATCH, Method::PUT, Method::DELETE].contains(method) || path.ends_with("/restore"))
     {
         statuses.extend([400, 412]);
         add_header(

@@ -15,6 +15,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "known_devices",
     "attempts",
     "allowances",
+    "avatars",
     "schedule_slots",
     "mails",
     "mail_suppressions",

@@ -99,6 +99,7 @@ const OPERATORS: &[&str] = &[
     "idempotency_keys_fingerprint_length",
     "idempotency_keys_key_hash_length",
     "files_key",
+    "files_picture",
     "files_progress_range",
     "files_ready_is_measured",
     "files_ready_is_whole",
@@ -114,6 +115,9 @@ const OPERATORS: &[&str] = &[
     "storage_usage_quota_range",
     "storage_usage_reserved_positive",
     "storage_usage_used_positive",
+    // Kept by what the handlers do under the product's lock.
+    "product_images_one_primary",
+    "product_images_product",
 ];
 
 /// Raised by functions of the database in the form of constraints.

@@ -32,7 +32,7 @@ async fn the_founder_is_the_owner_and_acts_at_once() {
         "name": "Acme", "trade_name": null, "nit": "900123456", "nit_check_digit": "8", "address": null,
         "phone_number": "+573001234567", "description": null, "economic_activity": null,
         "tax_regime": null, "fiscal_responsibilities": [], "ciiu_code": null, "municipality_code": null,
-        "email": null, "website": null, "state": "active", "currency": "COP", "time_zone": "America/Bogota",
+        "email": null, "website": null, "logo": null, "state": "active", "currency": "COP", "time_zone": "America/Bogota",
     });
     assert_eq!(body, expected);
     let owner = user.in_company(created.id().parse().expect("an id"));
