@@ -67,6 +67,7 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ("known_devices", "sign-ins are recorded"),
     ("attempts", "failed sign-ins are recorded"),
     ("allowances", "how often something may be asked for"),
+    ("avatars", "a picture that nobody but its owner changes"),
     ("schedule_slots", "planning of the installation's own jobs"),
     ("audit_entries", "the trail itself"),
     ("audit_links", "the chain over it"),

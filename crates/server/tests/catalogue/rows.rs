@@ -46,8 +46,10 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "files",
-        "insert into files (tenant_id, id, module, filename, content_type, upload_key, upload_expires_at, reserved, uploaded_by)
-         values ('$T', '00000000-0000-4000-8000-000000000001', 'test', 'a.txt', 'text/plain', '$T/a', now(), 1, '$T')",
+        "insert into files (tenant_id, id, module, filename, content_type, state, key, size, sha256, scanned_by, variants,
+                            upload_key, upload_expires_at, reserved, uploaded_by)
+         values ('$T', '00000000-0000-4000-8000-000000000001', 'test', 'a.png', 'image/png', 'ready', '$T/b', 1, sha256(''),
+                 'test', '[{}]', '$T/a', now(), 0, '$T')",
     ),
     (
         "api_keys",
@@ -65,13 +67,9 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "product_images",
-        "insert into files (tenant_id, id, module, filename, content_type, state, key, size, sha256, scanned_by, variants,
-                            upload_key, upload_expires_at, reserved, uploaded_by)
-         values ('$T', '00000000-0000-4000-8000-000000000002', 'test', 'a.png', 'image/png', 'ready', '$T/b', 1, sha256(''),
-                 'test', '[{}]', '$T/b', now(), 0, '$T');
-         insert into product_images (tenant_id, id, product_id, file_id, position, is_primary)
+        "insert into product_images (tenant_id, id, product_id, file_id, position, is_primary)
          values ('$T', '00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001',
-                 '00000000-0000-4000-8000-000000000002', 1, true)",
+                 '00000000-0000-4000-8000-000000000001', 1, true)",
     ),
     ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
     // Last: the rows before have left theirs.
