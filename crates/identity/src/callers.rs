@@ -13,6 +13,7 @@ use kernel::app::App;
 use kernel::caller::{Caller, UserCaller};
 use kernel::db::Db;
 use kernel::error::{COMPANY_CLOSED, Error, NOT_A_MEMBER, Result, UNAUTHENTICATED};
+use metrics::counter;
 use moka::future::Cache;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -109,10 +110,13 @@ impl Callers {
         for _ in 0..3 {
             if let Some(entry) = self.entries.get(&key).await {
                 if entry.user.user_id == user && self.is_current(&entry, tenant).await {
+                    counter!("ally360_cache_requests_total", "cache" => "callers", "result" => "hit")
+                        .increment(1);
                     return Ok(entry);
                 }
                 self.entries.invalidate(&key).await;
             }
+            counter!("ally360_cache_requests_total", "cache" => "callers", "result" => "miss").increment(1);
             let loaded = self
                 .entries
                 .try_get_with(key, self.load(user, session, tenant))

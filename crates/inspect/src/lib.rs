@@ -93,7 +93,7 @@ impl Inspector {
         };
         let scanned_by = match &self.clamd {
             None => BUILTIN.to_owned(),
-            Some(clamd) => match clamd.scan(file, examined.size, examined.archive).await? {
+            Some(clamd) => match measured(clamd.scan(file, examined.size, examined.archive)).await? {
                 Ok(scanner) => scanner,
                 Err(refusal) => return Ok(refusal.into()),
             },
@@ -155,6 +155,21 @@ impl Inspector {
             }
         }
     }
+}
+
+/// Tells how long a scan took.
+async fn measured(
+    scan: impl Future<Output = Result<Result<String, Refusal>, ScannerUnavailable>>,
+) -> Result<Result<String, Refusal>, ScannerUnavailable> {
+    let started = Instant::now();
+    let scanned = scan.await;
+    let outcome = match &scanned {
+        Ok(Ok(_)) => "clean",
+        Ok(Err(_)) => "refused",
+        Err(_) => "unavailable",
+    };
+    metrics::histogram!("ally360_scan_duration_seconds", "outcome" => outcome).record(started.elapsed());
+    scanned
 }
 
 /// What the built-in checks learnt about a file that passed them.

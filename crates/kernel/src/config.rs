@@ -55,6 +55,9 @@ pub struct DatabaseConfig {
     /// Seconds to wait for a free connection before answering 503
     #[arg(long, env = "ALLY360_DB_ACQUIRE_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub db_acquire_seconds: u64,
+    /// Milliseconds from which on a statement is logged as slow, without its values
+    #[arg(long, env = "ALLY360_DB_SLOW_MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(..=600_000))]
+    pub db_slow_ms: u64,
 }
 
 /// Tokens and passwords.

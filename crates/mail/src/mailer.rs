@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -154,14 +154,16 @@ impl Mailer {
             }
             // Another worker has the job, or will.
             Delivery::Server(_) if cx.cancelled.is_cancelled() => Err(anyhow!("told to stop").into()),
-            Delivery::Server(server) => match server.send(message.envelope(), &message.formatted()).await {
-                Ok(answer) => Ok(conclude(cx, &record(Outcome::Sent, Some(&answer))).await?),
-                Err(Fault::NoSuchAddress(answer)) => {
-                    Ok(conclude(cx, &record(Outcome::Refused, Some(&answer))).await?)
+            Delivery::Server(server) => {
+                match measured(server.send(message.envelope(), &message.formatted())).await {
+                    Ok(answer) => Ok(conclude(cx, &record(Outcome::Sent, Some(&answer))).await?),
+                    Err(Fault::NoSuchAddress(answer)) => {
+                        Ok(conclude(cx, &record(Outcome::Refused, Some(&answer))).await?)
+                    }
+                    Err(Fault::Passing(cause)) => Err(JobError::Retry(cause)),
+                    Err(Fault::Refused(cause)) => Err(JobError::Fail(cause)),
                 }
-                Err(Fault::Passing(cause)) => Err(JobError::Retry(cause)),
-                Err(Fault::Refused(cause)) => Err(JobError::Fail(cause)),
-            },
+            }
         }
     }
 
@@ -204,6 +206,19 @@ impl Mailer {
             Delivery::Mailbox | Delivery::Unset => Ok(()),
         }
     }
+}
+
+/// Tells how long the dialogue with the server took.
+async fn measured<T>(sending: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let started = Instant::now();
+    let sent = sending.await;
+    let outcome = match &sent {
+        Ok(_) => "sent",
+        Err(Fault::Passing(_)) => "unavailable",
+        Err(Fault::NoSuchAddress(_) | Fault::Refused(_)) => "refused",
+    };
+    metrics::histogram!("ally360_mail_duration_seconds", "outcome" => outcome).record(started.elapsed());
+    sent
 }
 
 /// Records how a mail ended together with the completion of its job.

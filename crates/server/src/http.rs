@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,10 +18,13 @@ use kernel::caller::Cause;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
 use kernel::origin::client_address;
+use metrics::counter;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{self, AllowOrigin, CorsLayer};
 use tracing::{Instrument, field, info, info_span};
+
+use crate::measured::Measured;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -94,7 +97,7 @@ fn cors(app: &App) -> CorsLayer {
 }
 
 async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
+    let measured = Measured::begin(&request);
     let id = request_id(request.headers());
     let cause = Cause {
         request_id: Some(id.clone()),
@@ -135,10 +138,11 @@ async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> R
     span.in_scope(|| {
         info!(
             http.status = response.status().as_u16(),
-            duration_us = started.elapsed().as_micros() as u64,
+            duration_us = measured.elapsed().as_micros() as u64,
             "answered"
         );
     });
+    measured.end(response.status());
     response
 }
 
@@ -191,6 +195,7 @@ fn with_problem_body(mut response: Response, request_id: &str) -> Response {
     let Some(mut problem) = response.extensions_mut().remove::<Box<Problem>>() else {
         return response;
     };
+    counter!("ally360_problems_total", "code" => problem.code.clone()).increment(1);
     request_id.clone_into(&mut problem.request_id);
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let headers = response.headers_mut();

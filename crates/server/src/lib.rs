@@ -10,6 +10,8 @@ mod health;
 mod http;
 mod listen;
 mod mail;
+mod measured;
+mod monitor;
 mod openapi;
 mod probe;
 mod run;

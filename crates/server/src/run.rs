@@ -13,6 +13,7 @@ use kernel::clock::Clock;
 use kernel::config::Environment;
 use kernel::db::{Db, migrate};
 use kernel::keys::Keys;
+use log::LevelFilter;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use storage::{EmbeddedStore, Storage};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use worker::Worker;
 
 use crate::cli::say;
+use crate::monitor::Monitor;
 use crate::settings::Settings;
 use crate::{demo, health, listen, service};
 
@@ -86,8 +88,10 @@ impl Database {
 
     /// The state of request code over this database.
     pub fn app(&self, settings: &Settings) -> App {
+        let slow = Duration::from_millis(settings.config.database.db_slow_ms);
+        let login = self.login.clone().log_slow_statements(LevelFilter::Warn, slow);
         let db = Db::connect_lazy(
-            &self.login,
+            &login,
             &settings.role_passwords(&self.keys),
             &settings.pool_size(),
         );
@@ -130,10 +134,11 @@ pub async fn dev(settings: Settings) -> anyhow::Result<()> {
         "`dev` refuses to run with ENVIRONMENT=production: use `serve`"
     );
     let listener = bind(&settings).await?;
+    let monitor = monitor(&settings).await?;
     let database = Database::open(&settings).await?;
     database.migrate(&settings).await?;
     demo::seed(&database.app(&settings)).await?;
-    serve(&settings, database, Parts::ALL, Some(listener), true).await
+    serve(&settings, database, Parts::ALL, (Some(listener), monitor), true).await
 }
 
 /// `serve`, `api`, `worker`, `scheduler`.
@@ -148,11 +153,20 @@ pub async fn processes(settings: Settings, parts: Parts) -> anyhow::Result<()> {
     } else {
         None
     };
+    let monitor = monitor(&settings).await?;
     let database = Database::open(&settings).await?;
     if database.embedded.is_some() {
         database.migrate(&settings).await?;
     }
-    serve(&settings, database, parts, listener, false).await
+    serve(&settings, database, parts, (listener, monitor), false).await
+}
+
+/// The metrics' listener, if one is set.
+async fn monitor(settings: &Settings) -> anyhow::Result<Option<Monitor>> {
+    match settings.metrics_listen {
+        Some(address) => Monitor::open(address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn bind(settings: &Settings) -> anyhow::Result<TcpListener> {
@@ -169,7 +183,7 @@ async fn serve(
     settings: &Settings,
     database: Database,
     parts: Parts,
-    listener: Option<TcpListener>,
+    (listener, monitor): (Option<TcpListener>, Option<Monitor>),
     dev: bool,
 ) -> anyhow::Result<()> {
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -207,6 +221,9 @@ async fn serve(
             .run_until_cancelled(bell.db.bell().carry(&bell.db))
             .await
     });
+    if let Some(monitor) = monitor {
+        monitor.serve(&app, parts.worker || parts.scheduler);
+    }
     let (mut kinds, schedules) = crate::jobs();
     if !shares_store {
         kinds.retain(|kind| kind.queue != files::QUEUE);

@@ -22,6 +22,9 @@ pub struct Settings {
     /// Address to listen on; port 0 picks one
     #[arg(long, env = "ALLY360_LISTEN", default_value = "127.0.0.1:8000", global = true)]
     pub listen: SocketAddr,
+    /// Address that answers Prometheus' requests for /metrics; port 0 picks one [default: no metrics]
+    #[arg(long, env = "ALLY360_METRICS_LISTEN", global = true)]
+    pub metrics_listen: Option<SocketAddr>,
     /// Where the embedded database and generated secrets lie
     #[arg(long, env = "ALLY360_DATA_DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,

@@ -28,6 +28,7 @@ pub fn init(debug: bool) {
             .try_init()
     };
     std::panic::set_hook(Box::new(|panic| {
+        metrics::counter!("ally360_panics_total").increment(1);
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic: {}", panic.payload_as_str().unwrap_or("no message"));
     }));

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -16,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use metrics::histogram;
 use rusty_s3::Credentials;
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -96,6 +97,24 @@ impl Transport {
 
     /// As [`Transport::send`], but once.
     pub async fn attempt(
+        &self,
+        action: &Action,
+        content: Option<&Content>,
+    ) -> Result<Response<Incoming>, Error> {
+        let started = Instant::now();
+        let response = self.exchange(action, content).await;
+        let outcome = match &response {
+            Ok(_) | Err(Error::NotFound | Error::PreconditionFailed) => "answered",
+            Err(Error::Unavailable(_)) => "unavailable",
+            Err(_) => "failed",
+        };
+        let method = action.method.to_str();
+        histogram!("ally360_storage_request_duration_seconds", "method" => method, "outcome" => outcome)
+            .record(started.elapsed());
+        response
+    }
+
+    async fn exchange(
         &self,
         action: &Action,
         content: Option<&Content>,

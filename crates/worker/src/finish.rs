@@ -91,6 +91,11 @@ impl<'a> Record<'a> {
     }
 }
 
+/// How the history calls the ending.
+pub(crate) fn outcome(ending: &Ending, job: &Claimed, max_attempts: i32) -> &'static str {
+    Record::of(ending, job, max_attempts).map_or("done", |record| record.outcome)
+}
+
 /// The pause after this many earlier failures: 5 s · 2ⁿ, at most 6 h, times the jitter.
 fn backoff(failures: i32, jitter: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.unsigned_abs()));

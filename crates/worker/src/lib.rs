@@ -5,6 +5,7 @@
 
 mod api;
 mod claim;
+mod depth;
 mod execute;
 mod finish;
 mod lease;
@@ -15,6 +16,7 @@ mod run;
 mod schedule;
 
 pub use api::{JobId, modules};
+pub use depth::{Depth, depths};
 pub use options::Options;
 pub use run::Worker;
 pub use schedule::{plan, schedule};

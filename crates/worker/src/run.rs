@@ -8,6 +8,7 @@ use kernel::actor::{Actor, Origin};
 use kernel::app::App;
 use kernel::caller::Cause;
 use kernel::job::{JobCx, JobKind};
+use metrics::{counter, histogram};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use crate::claim::{Claim, claim};
 use crate::execute::{GRACE, execute};
-use crate::finish::{Ending, finish, rotate};
+use crate::finish::{Ending, finish, outcome, rotate};
 use crate::lease::{Running, extend, reap};
 use crate::{Claimed, Options};
 
@@ -170,6 +171,11 @@ impl Worker {
         let inner = &self.0;
         let Some(kind) = inner.kinds.get(job.name.as_str()) else {
             let ending = Ending::Failed(format!("this program knows no job {}", job.name));
+            measure(
+                "unknown",
+                outcome(&ending, &job, UNKNOWN_ATTEMPTS),
+                Duration::ZERO,
+            );
             return self.record(&job, UNKNOWN_ATTEMPTS, &ending).await;
         };
         let key = (job.tenant_id, job.id, job.attempt);
@@ -196,7 +202,13 @@ impl Worker {
             address: None,
             request_id: cx.cause.request_id.clone(),
         };
+        let started = Instant::now();
         let ending = origin.during(execute(kind, job.payload.take(), cx, &stop)).await;
+        measure(
+            kind.name,
+            outcome(&ending, &job, kind.max_attempts),
+            started.elapsed(),
+        );
         inner.running.remove(&key);
         self.record(&job, kind.max_attempts, &ending).await;
     }
@@ -226,6 +238,7 @@ impl Worker {
             match reap(&inner.app).await {
                 Ok(0) => {}
                 Ok(reaped) => {
+                    counter!("ally360_jobs_lost_total").increment(reaped);
                     warn!(reaped, "jobs of dead or stalled workers were taken back");
                     inner.wake.notify_one();
                 }
@@ -255,4 +268,8 @@ impl Worker {
             sleep(POLL).await;
         }
     }
+}
+
+fn measure(job: &'static str, outcome: &'static str, took: Duration) {
+    histogram!("ally360_job_duration_seconds", "job" => job, "outcome" => outcome).record(took);
 }

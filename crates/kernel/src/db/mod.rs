@@ -11,6 +11,7 @@ mod tenant_tx;
 
 pub use bell::Bell;
 pub use connect::{connect_options, ssl_free};
+pub use pool::PoolState;
 pub use scope::scope;
 pub use system_tx::SystemTx;
 pub use tenant_tx::TenantTx;
@@ -52,16 +53,17 @@ impl Db {
     ///
     /// `server` names host and database; user and password are replaced by those of the roles.
     pub fn connect_lazy(server: &PgConnectOptions, roles: &RolePasswords, size: &PoolSize) -> Db {
-        let open = |role: &str, password: &str, max| {
+        let open = |name, role: &str, password: &str, max| {
             Pool::new(
+                name,
                 server.clone().username(role).password(password),
                 max,
                 size.acquire_timeout,
             )
         };
         Db {
-            app: open(APP_ROLE, &roles.app, size.app),
-            system: open(SYSTEM_ROLE, &roles.system, size.system),
+            app: open("app", APP_ROLE, &roles.app, size.app),
+            system: open("system", SYSTEM_ROLE, &roles.system, size.system),
             bell: Bell::default(),
         }
     }
@@ -100,8 +102,8 @@ impl Db {
         &self.bell
     }
 
-    /// Connections now open and idle, (application, system); for health and tests.
-    pub fn pool_state(&self) -> [(usize, usize); 2] {
+    /// The pools of the application and of the system.
+    pub fn pools(&self) -> [PoolState; 2] {
         [self.app.state(), self.system.state()]
     }
 

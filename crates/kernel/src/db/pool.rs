@@ -5,10 +5,11 @@
 //! is lent it next.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
+use metrics::{Counter, Histogram, counter, histogram};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection, SqlStr};
 use sqlx_core::transaction::TransactionManager;
@@ -48,27 +49,51 @@ impl managed::Manager for Connector {
 
 /// The connections of one role.
 #[derive(Clone, Debug)]
-pub(super) struct Pool(managed::Pool<Connector>);
+pub(super) struct Pool {
+    lent: managed::Pool<Connector>,
+    name: &'static str,
+    waited: Histogram,
+    exhausted: Counter,
+}
+
+/// How a pool stands.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolState {
+    /// `app` or `system`.
+    pub name: &'static str,
+    /// Connections at most.
+    pub max: usize,
+    /// Connections now open, idle ones among them.
+    pub open: usize,
+    pub idle: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+}
 
 impl Pool {
     /// Nothing is connected until the first use. `wait` is for a free connection.
-    pub fn new(options: PgConnectOptions, max: u32, wait: Duration) -> Pool {
+    pub fn new(name: &'static str, options: PgConnectOptions, max: u32, wait: Duration) -> Pool {
         let pool = managed::Pool::builder(Connector(options))
             .max_size(max as usize)
             .wait_timeout(Some(wait))
             .create_timeout(Some(CONNECT))
             .runtime(Runtime::Tokio1)
             .build();
-        Pool(pool.unwrap_or_else(|_| unreachable!("a runtime is given for the timeouts")))
+        Pool {
+            lent: pool.unwrap_or_else(|_| unreachable!("a runtime is given for the timeouts")),
+            name,
+            waited: histogram!("ally360_db_wait_seconds", "pool" => name),
+            exhausted: counter!("ally360_limits_hit_total", "limit" => format!("db_pool_{name}")),
+        }
     }
 
     /// Begins a transaction with this statement. Connections that died while idle show here, before
     /// anything was done: they are discarded and the next one is tried.
     pub async fn begin(&self, statement: SqlStr) -> Result<Tx> {
-        let mut stale = self.0.status().max_size;
+        let mut stale = self.lent.status().max_size;
         loop {
             let mut tx = Tx {
-                conn: Some(self.0.get().await.map_err(not_lent)?),
+                conn: Some(self.lend().await?),
                 begun: false,
             };
             match Manager::begin(&mut tx, Some(statement.clone())).await {
@@ -82,20 +107,35 @@ impl Pool {
         }
     }
 
-    /// How to connect outside the pool.
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.0.manager().0
+    async fn lend(&self) -> Result<Object<Connector>> {
+        let asked = Instant::now();
+        let lent = self.lent.get().await;
+        self.waited.record(asked.elapsed());
+        if matches!(lent, Err(PoolError::Timeout(TimeoutType::Wait))) {
+            self.exhausted.increment(1);
+        }
+        lent.map_err(not_lent)
     }
 
-    /// Connections open and idle.
-    pub fn state(&self) -> (usize, usize) {
-        let status = self.0.status();
-        (status.size, status.available)
+    /// How to connect outside the pool.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.lent.manager().0
+    }
+
+    pub fn state(&self) -> PoolState {
+        let status = self.lent.status();
+        PoolState {
+            name: self.name,
+            max: status.max_size,
+            open: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     /// Lends no more; closes what comes back.
     pub fn close(&self) {
-        self.0.close();
+        self.lent.close();
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::counter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -52,6 +53,7 @@ impl Admission {
         let mut open = lock(&self.open);
         let of_network = open.by_network.get(&network).copied().unwrap_or(0);
         if open.total >= self.max || (self.max_per_ip > 0 && of_network >= self.max_per_ip) {
+            counter!("ally360_limits_hit_total", "limit" => "connections").increment(1);
             return None;
         }
         open.total += 1;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use kernel::db::PoolState;
 use serde_json::json;
 use testkit::{Client, TestApp};
 use uuid::Uuid;
@@ -68,7 +69,7 @@ async fn dropped_requests_leave_no_trace_on_their_connections() {
         refused += usize::from(!sees_itself(&tenants[round % 3]).await);
     }
     assert_eq!(refused, 0, "of 200 requests after the storm");
-    let [(open, idle), _] = t.app.db.pool_state();
+    let [PoolState { open, idle, .. }, _] = t.app.db.pools();
     assert!(
         open <= CONNECTIONS as usize && idle <= open,
         "{open} connections, {idle} idle"

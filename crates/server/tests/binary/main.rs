@@ -13,6 +13,7 @@ mod http;
 mod idempotency;
 mod limits;
 mod logs;
+mod monitoring;
 mod refusals;
 mod settings;
 mod support;
