@@ -3,6 +3,13 @@
 //! Settings are the program's own (DATABASE_URL and the roles' passwords). Prints lines of a name and
 //! numbers. `worker` is one worker of no-op jobs until it is killed, `bench` measures.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::float_arithmetic,
+    clippy::disallowed_methods,
+    reason = "a measurement prints rates, and its process ends with it"
+)]
+
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -245,7 +245,7 @@ async fn nobody_but_the_owner_changes_the_trail() {
                 let error = execute(&mut conn, &statement).await.expect_err(&statement);
                 let code = error
                     .as_database_error()
-                    .and_then(|e| e.code())
+                    .and_then(sqlx::error::DatabaseError::code)
                     .expect("code")
                     .into_owned();
                 // Of the three updates two name no column of the table.
@@ -269,7 +269,7 @@ async fn nobody_but_the_owner_changes_the_trail() {
                 let error = execute(&mut conn, statement).await.expect_err(statement);
                 let code = error
                     .as_database_error()
-                    .and_then(|e| e.code())
+                    .and_then(sqlx::error::DatabaseError::code)
                     .map(std::borrow::Cow::into_owned);
                 assert_eq!(code.as_deref(), Some("42501"), "{role}: {statement}");
             }

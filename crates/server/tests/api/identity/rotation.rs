@@ -21,7 +21,7 @@ async fn with_secrets(t: &TestApp, secret: &str, previous: &[&str]) -> TestApp {
 #[tokio::test]
 async fn what_the_secret_before_signed_works_until_it_expires() {
     let t = TestApp::with(server::service, |config| {
-        config.auth.app_secret_string = Some(OLD.to_owned())
+        config.auth.app_secret_string = Some(OLD.to_owned());
     })
     .await;
     let before = t.tenant("a").await;
@@ -63,7 +63,7 @@ async fn what_the_secret_before_signed_works_until_it_expires() {
 #[tokio::test]
 async fn a_lost_answer_is_repeated_across_the_change() {
     let t = TestApp::with(server::service, |config| {
-        config.auth.app_secret_string = Some(OLD.to_owned())
+        config.auth.app_secret_string = Some(OLD.to_owned());
     })
     .await;
     let user = t.user("ana").await;
@@ -76,7 +76,7 @@ async fn a_lost_answer_is_repeated_across_the_change() {
 #[tokio::test]
 async fn each_secret_signs_under_its_own_id_only() {
     let t = TestApp::with(server::service, |config| {
-        config.auth.app_secret_string = Some(OLD.to_owned())
+        config.auth.app_secret_string = Some(OLD.to_owned());
     })
     .await;
     let user = t.user("ana").await;

@@ -37,7 +37,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[tokio::test]
 async fn an_operator_tries_the_settings() {
-    let mut server = MailServer::start(Tls::StartTls, 0).await;
+    let mut server = MailServer::start(Tls::Upgraded, 0).await;
     let t = super::support::app().await;
     let sent = ally360(&t, &server, &["mail", "test", "rosa@example.com"]).await;
     assert!(sent.status.success(), "{}", text(&sent.stderr));
@@ -71,7 +71,7 @@ async fn an_operator_tries_the_settings() {
 
 #[tokio::test]
 async fn an_operator_lists_and_frees_addresses() {
-    let server = MailServer::start(Tls::StartTls, 0).await;
+    let server = MailServer::start(Tls::Upgraded, 0).await;
     let t = super::server::app(&server.settings()).await;
     let owner = t.tenant("Rosa").await;
     send(&t, &owner, &SendReset::to("Gone@example.com")).await;

@@ -22,7 +22,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
     None,
-    StartTls,
+    /// Plain, then upgraded by STARTTLS.
+    Upgraded,
     Implicit,
 }
 

@@ -69,7 +69,7 @@ async fn setup(server: &MailServer) -> (TestApp, Client) {
 
 #[tokio::test]
 async fn mails_go_by_starttls_after_signing_in() {
-    let mut server = MailServer::start(Tls::StartTls, 0).await;
+    let mut server = MailServer::start(Tls::Upgraded, 0).await;
     let mut settings = server.settings();
     settings.email_username = Some("ally".to_owned());
     settings.email_password = Some("s3cret".to_owned());
@@ -121,7 +121,7 @@ async fn mails_go_by_tls_from_the_start() {
 
 #[tokio::test]
 async fn a_server_that_nobody_vouches_for_gets_nothing() {
-    let mut server = MailServer::start(Tls::StartTls, 0).await;
+    let mut server = MailServer::start(Tls::Upgraded, 0).await;
     let mut settings = server.settings();
     settings.mail_ca_file = None;
     let t = app(&settings).await;
@@ -144,7 +144,7 @@ async fn a_server_that_nobody_vouches_for_gets_nothing() {
 
 #[tokio::test]
 async fn a_wrong_password_is_tried_again() {
-    let server = MailServer::start(Tls::StartTls, 0).await;
+    let server = MailServer::start(Tls::Upgraded, 0).await;
     let mut settings = server.settings();
     settings.email_username = Some("ally".to_owned());
     settings.email_password = Some("wrong".to_owned());
@@ -304,7 +304,7 @@ async fn a_mail_that_is_being_sent_is_finished_when_the_worker_stops() {
 
 #[tokio::test]
 async fn connections_serve_more_than_one_mail() {
-    let mut server = MailServer::start(Tls::StartTls, 0).await;
+    let mut server = MailServer::start(Tls::Upgraded, 0).await;
     let (t, owner) = setup(&server).await;
     for n in 0..5 {
         send(&t, &owner, &SendReset::to(&format!("rosa{n}@example.com"))).await;
