@@ -51,6 +51,16 @@ async fn lines_are_json_with_the_ids_and_without_secrets() {
     let registration = json!({"email": "otra@example.com", "password": "una frase secreta", "profile": {"first_name": "Zoraida", "last_name": "X"}});
     client.post("/auth/register", &registration).await.expect(201);
 
+    let key = json!({"name": "Llave", "permissions": ["products.read"]});
+    let key = client.post("/company/api-keys", &key).await.expect(201).json();
+    let api_key = key["token"].as_str().expect("a token");
+    let mut machine = client.clone();
+    for token in [api_key, &api_key[..79]] {
+        token.clone_into(&mut machine.token);
+        let expected = if token == api_key { 200 } else { 401 };
+        machine.get("/products").await.expect(expected);
+    }
+
     let id = created.json()["id"].as_str().expect("an id").to_owned();
     assert_eq!(client.get(&format!("/products/{id}")).await.status, 200);
     let log = server.stop().success().stderr;
@@ -82,6 +92,12 @@ async fn lines_are_json_with_the_ids_and_without_secrets() {
     );
     assert!(line["duration_us"].as_u64().is_some_and(|micros| micros > 0));
 
+    let by_key = lines.iter().find(|line| line["span"]["api_key.id"] == key["id"]);
+    assert_eq!(
+        by_key.expect("its line")["span"]["tenant.id"],
+        crate::support::COMPANY
+    );
+
     let access_token = login["access_token"].as_str().expect("a token");
     let secrets = [
         PASSWORD,
@@ -90,6 +106,8 @@ async fn lines_are_json_with_the_ids_and_without_secrets() {
         &client.token,
         access_token,
         refresh_token,
+        // Whole or cut.
+        &api_key[..79],
         "Nombre Muy Privado",
         "Nombre+Muy+Privado",
         "PRIVADO-1",
