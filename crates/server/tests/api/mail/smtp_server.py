@@ -77,9 +77,9 @@ async def main():
         return SMTP(
             handler,
             hostname="mail.test",
-            tls_context=context if tls == "starttls" else None,
+            tls_context=context if tls == "upgraded" else None,
             authenticator=login,
-            auth_require_tls=tls == "starttls",
+            auth_require_tls=tls == "upgraded",
         )
 
     server = await asyncio.get_running_loop().create_server(
