@@ -55,7 +55,7 @@ impl Parameters for ExportParams {
 /// connection then ends without the last chunk.
 #[utoipa::path(get, path = "/audit/export", tag = "audit", operation_id = "export_audit_entries",
     security(("bearer" = ["audit.read"])), params(ExportParams, AuditFilter),
-    responses((status = 200, content_type = "application/x-ndjson", body = AuditEntry)))]
+    responses((status = 200, content((AuditEntry = "application/x-ndjson"), (String = "text/csv")))))]
 async fn export(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use garde::Validate;
 use kernel::app::App;
 use kernel::caller::UserCaller;
+use kernel::error::{COMPANY_CLOSED, NOT_A_MEMBER};
 use kernel::output::json;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,9 @@ use uuid::Uuid;
 use crate::Identity;
 
 pub fn module() -> Module {
-    Module::new("selection").routes(routes!(select_company))
+    Module::new("selection")
+        .routes(routes!(select_company))
+        .problems(&[&NOT_A_MEMBER, &COMPANY_CLOSED])
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
