@@ -72,14 +72,15 @@ const ROWS: &[(&str, &str)] = &[
                  '00000000-0000-4000-8000-000000000001', 1, true)",
     ),
     ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
-    // Last: the rows before have left theirs.
-    (
-        "audit_entries",
-        "delete from audit_entries where tenant_id = '$T';
-         insert into audit_entries (tenant_id, id, actor_kind, entity, entity_id, action)
-         values ('$T', '00000000-0000-4000-8000-000000000001', 'system', 'brands', '1', 'create')",
-    ),
 ];
+
+/// Comes after all others, for they leave entries of their own.
+const TRAIL: (&str, &str) = (
+    "audit_entries",
+    "delete from audit_entries where tenant_id = '$T';
+     insert into audit_entries (tenant_id, id, actor_kind, entity, entity_id, action)
+     values ('$T', '00000000-0000-4000-8000-000000000001', 'system', 'brands', '1', 'create')",
+);
 
 /// What the catalogue tells of a tenant table.
 #[derive(Debug, sqlx::FromRow)]
@@ -114,7 +115,7 @@ pub async fn tables(conn: &mut PgConnection) -> Vec<Table> {
     .await
     .expect("catalogue");
     let there: BTreeSet<_> = tables.iter().map(|table| table.name.as_str()).collect();
-    let known: BTreeSet<_> = ROWS.iter().map(|(table, _)| *table).collect();
+    let known: BTreeSet<_> = ROWS.iter().chain([&TRAIL]).map(|(table, _)| *table).collect();
     assert_eq!(
         there,
         known,
@@ -130,7 +131,7 @@ pub async fn plant(conn: &mut PgConnection) {
         .await
         .expect("search_path");
     for company in [A, B] {
-        for (table, insert) in ROWS {
+        for (table, insert) in ROWS.iter().chain([&TRAIL]) {
             execute(conn, &insert.replace("$T", company))
                 .await
                 .unwrap_or_else(|error| panic!("row of {table}: {error}"));
