@@ -6,12 +6,10 @@
 #![expect(
     clippy::print_stdout,
     clippy::float_arithmetic,
-    clippy::disallowed_methods,
     reason = "a measurement prints rates, and its process ends with it"
 )]
 
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -26,7 +24,6 @@ use kernel::keys::Keys;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use uuid::Uuid;
 use worker::{Options, Worker};
 
@@ -45,15 +42,9 @@ impl Job for Nothing {
     const NAME: &'static str = "bench.nothing";
     const QUEUE: &'static str = "bench";
     async fn run(self, _: JobCx) -> JobResult {
-        if let Some(started) = STARTED.get() {
-            started.send(Instant::now())?;
-        }
         Ok(())
     }
 }
-
-/// Hears of every start, in the process that measures the latency.
-static STARTED: OnceLock<UnboundedSender<Instant>> = OnceLock::new();
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -115,10 +106,6 @@ async fn bench(app: &App, server: &PgConnectOptions) -> anyhow::Result<()> {
         enqueue(app, company).await?,
         bare_enqueue(server).await?
     );
-    let mut latencies = latencies(app, company).await?;
-    latencies.sort();
-    let at = |share: usize| latencies[(latencies.len() - 1) * share / 100].as_secs_f64() * 1e3;
-    println!("latency {:.1} {:.1}", at(50), at(99));
     sqlx::raw_sql("drop table bare_queue; delete from ally.jobs where queue = 'bench'; delete from ally.job_runs where queue = 'bench'")
         .execute(&mut owner)
         .await?;
@@ -215,34 +202,4 @@ async fn bare_enqueue(server: &PgConnectOptions) -> anyhow::Result<f64> {
     }))
     .await?;
     Ok(f64::from(JOBS) / begun.elapsed().as_secs_f64())
-}
-
-/// From the commit to the start of a job, with an idle worker.
-async fn latencies(app: &App, company: Uuid) -> anyhow::Result<Vec<Duration>> {
-    let (started, mut starts) = unbounded_channel();
-    let idle = worker(app);
-    tokio::spawn(idle.run());
-    // What the enqueuing left is done first.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut owner_free = transaction(app, company).await?;
-    while sqlx::query_scalar::<_, bool>("select exists (select from jobs where queue = 'bench')")
-        .fetch_one(&mut *owner_free)
-        .await?
-    {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    owner_free.commit().await?;
-    ensure!(STARTED.set(started).is_ok(), "measured once");
-    let mut latencies = Vec::new();
-    for _ in 0..200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut tx = transaction(app, company).await?;
-        tx.enqueue(&Nothing {}).await?;
-        tx.commit().await?;
-        let committed = Instant::now();
-        let start = starts.recv().await.context("the worker ended")?;
-        latencies.push(start.saturating_duration_since(committed));
-    }
-    app.stopping.cancel();
-    Ok(latencies)
 }
