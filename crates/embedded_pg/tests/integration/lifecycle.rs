@@ -94,7 +94,7 @@ async fn a_second_start_is_refused_and_harms_nothing() {
     let refused = EmbeddedPg::start(quick(dir.path()))
         .await
         .expect_err("it is in use");
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(5));
     assert!(
         matches!(refused, StartError::InUse { pid: Some(pid), .. } if pid == std::process::id()),
         "{refused}"

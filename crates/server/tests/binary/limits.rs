@@ -63,7 +63,7 @@ async fn a_slow_body_is_given_up() {
     let home = Home::seeded();
     let server = home
         .program(["dev"])
-        .env("ALLY360_BODY_TIMEOUT_SECONDS", "1")
+        .env("ALLY360_BODY_TIMEOUT_SECONDS", "3")
         .start();
     let client = Client::owner(&server.url()).await;
     let began = Instant::now();
@@ -78,7 +78,7 @@ async fn a_slow_body_is_given_up() {
         .collect();
     // More than there are database connections wait for their bodies, and nobody else waits for them.
     client.get("/products").await.expect(200);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(2900), "{:?}", began.elapsed());
     for connection in &mut slow {
         let answer = connection.answer().expect("an answer");
         assert!(
@@ -89,7 +89,7 @@ async fn a_slow_body_is_given_up() {
     }
     let took = began.elapsed();
     assert!(
-        took > Duration::from_millis(900) && took < Duration::from_secs(4),
+        took > Duration::from_millis(2900) && took < Duration::from_secs(10),
         "{took:?}"
     );
 }

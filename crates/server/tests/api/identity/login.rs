@@ -89,29 +89,31 @@ fn without_request_id(mut answer: Answer) -> (HeaderMap, Value) {
     (answer.headers, answer.json)
 }
 
+/// The least of each kind: other work on the machine only adds, and of enough calls one meets none of it.
 #[tokio::test]
 async fn a_known_address_takes_no_longer_than_an_unknown_one() {
-    const TIMES: usize = 12;
+    const LEAST: usize = 12;
+    const MOST: usize = 150;
     let t = app_that_hashes().await;
     registered(&t).await;
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..TIMES {
+    let mut least = [u128::MAX; 2];
+    for round in 1.. {
         // In turns: what else the machine does meets both alike.
-        for (times, email) in times.iter_mut().zip([EMAIL, "eva@example.com"]) {
+        for (least, email) in least.iter_mut().zip([EMAIL, "eva@example.com"]) {
             let started = Instant::now();
             login(&t, email, "a wrong password").await.status(401);
-            times.push(started.elapsed().as_micros());
+            *least = started.elapsed().as_micros().min(*least);
         }
         // Failures are forgotten.
         t.app.clock.advance(super::DAY);
+        let [known, unknown] = least;
+        let alike = known * 10 < unknown * 13 && unknown * 10 < known * 13;
+        if round >= LEAST && alike {
+            break;
+        }
+        assert!(round < MOST, "known {known} us, unknown {unknown} us");
     }
-    // The least of each: other work on the machine only adds.
-    let [known, unknown] = times.map(|times| times.into_iter().min().expect("times"));
-    assert!(known > 5_000, "{known} us: no real hash was computed");
-    assert!(
-        known * 10 < unknown * 13 && unknown * 10 < known * 13,
-        "known {known} us, unknown {unknown} us"
-    );
+    assert!(least[0] > 5_000, "{} us: no real hash was computed", least[0]);
 }
 
 #[tokio::test]
