@@ -17,17 +17,17 @@ use kernel::job::{Job, JobCx, JobError, JobResult};
 use kernel::output::json;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
-use storage::{Bucket, ObjectInfo, PutConditions};
+use storage::{Bucket, ObjectInfo};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Files;
+use crate::declared::{Declared, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecimal};
 use crate::open::GRACE;
 use crate::pictures::{Picture, PictureUrls};
 use crate::policy::policy;
 use crate::process::{fetch, put_thumbnails};
 use crate::remove::{RemoveObjects, later};
-use crate::uploads::{TOO_LARGE, TYPE_NOT_ALLOWED, expiry, from_hex, hexadecimal};
 
 /// Largest picture.
 const MAX_BYTES: i64 = 5 * 1024 * 1024;
@@ -157,31 +157,18 @@ async fn presign(
     Valid(new): Valid<NewAvatar>,
 ) -> Result<impl IntoResponse> {
     let files = app.part::<Files>()?;
-    let taken = policy("users").content_types;
-    if !taken.contains(&new.content_type.as_str()) {
-        let taken = format!("taken are {}", taken.join(", "));
-        return Err(Error::new(&TYPE_NOT_ALLOWED).at("/content_type").detail(taken));
-    }
-    if new.size.is_some_and(|size| size > MAX_BYTES) {
-        let most = format!("at most {MAX_BYTES} bytes");
-        return Err(Error::new(&TOO_LARGE).at("/size").detail(most));
-    }
+    let declared = Declared {
+        content_type: &new.content_type,
+        size: new.size,
+        sha256: new.sha256.as_deref().and_then(from_hex),
+    };
+    declared.check_type(policy("users").content_types)?;
+    declared.check_size(MAX_BYTES)?;
     let upload = TakeAvatar {
         user_id: user.user_id,
         upload_id: kernel::ids::new_id(),
     };
-    let conditions = PutConditions {
-        content_type: Some(new.content_type.clone()),
-        content_length: new.size.and_then(|size| u64::try_from(size).ok()),
-        sha256: new.sha256.as_deref().and_then(from_hex),
-        create_only: false,
-        expires: files.config.upload_url(),
-    };
-    let presigned = files
-        .storage
-        .presign_put(&upload.key(), &conditions)
-        .map_err(Error::internal)?;
-    let expires_at = expiry(&app, conditions.expires);
+    let (presigned, expires_at) = declared.presign(&app, files, &upload.key())?;
     #[expect(clippy::disallowed_methods, reason = "people are global")]
     let mut tx = app.db.system().await?;
     sqlx::query!(

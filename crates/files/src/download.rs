@@ -10,9 +10,9 @@ use sqlx::types::Json;
 use storage::GetOptions;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::declared::expiry;
 use crate::file::{FileId, Status, Variant, variant_key};
 use crate::policy::{disposition, is_safe_inline};
-use crate::uploads::expiry;
 use crate::{Files, FilesRead};
 
 const NOT_READY: Code = Code::new(

@@ -8,6 +8,7 @@ mod arrivals;
 mod avatars;
 mod config;
 mod copy;
+mod declared;
 mod download;
 mod events;
 mod file;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kernel::app::App;
-use kernel::job::{Job, JobCx, JobResult, background_tx};
+use kernel::job::{Job, JobCx, JobResult, background_tx, companies};
 use kernel::prelude::Module;
 use serde::{Deserialize, Serialize};
 use storage::{Bucket, Listed, QUARANTINE_DAYS};
@@ -18,7 +18,6 @@ use crate::Files;
 use crate::avatars::upload_key;
 use crate::file::FileId;
 use crate::remove::later;
-use crate::tidy::companies;
 
 pub(crate) fn module() -> Module {
     Module::new("file-orphans").every::<SweepOrphans>(Duration::from_hours(24))

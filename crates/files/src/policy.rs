@@ -1,5 +1,7 @@
 //! What may be uploaded: media types and sizes per module, and names that are fit for keys.
 
+use kernel::text::unaccented;
+
 const MIB: i64 = 1024 * 1024;
 
 const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp", "image/gif"];
@@ -47,12 +49,9 @@ pub(crate) fn is_safe_inline(content_type: &str) -> bool {
 /// first nor last before the extension, at most 100 bytes with its extension kept.
 pub(crate) fn key_name(filename: &str) -> String {
     const MAX: usize = 100;
-    let kept = |c: char| {
-        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
-            c
-        } else {
-            plain(c)
-        }
+    let kept = |c: char| match unaccented(c) {
+        c if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') => c,
+        _ => '_',
     };
     let cleaned: String = filename.chars().map(kept).collect();
     let is_extension =
@@ -65,25 +64,6 @@ pub(crate) fn key_name(filename: &str) -> String {
     let stem: String = stem.trim_matches(['.', '-', '_']).chars().take(room).collect();
     let stem = if stem.is_empty() { "file" } else { &stem };
     extension.map_or_else(|| stem.to_owned(), |extension| format!("{stem}.{extension}"))
-}
-
-/// Spanish letters lose their accents; everything else becomes an underscore.
-fn plain(c: char) -> char {
-    match c {
-        'á' => 'a',
-        'é' => 'e',
-        'í' => 'i',
-        'ó' => 'o',
-        'ú' | 'ü' => 'u',
-        'ñ' => 'n',
-        'Á' => 'A',
-        'É' => 'E',
-        'Í' => 'I',
-        'Ó' => 'O',
-        'Ú' | 'Ü' => 'U',
-        'Ñ' => 'N',
-        _ => '_',
-    }
 }
 
 /// `Content-Disposition` of RFC 6266: the name in plain ASCII, and as it was given.

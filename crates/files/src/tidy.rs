@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kernel::app::App;
-use kernel::job::{Background, Job, JobCx, JobResult, background_tx};
+use kernel::job::{Background, Job, JobCx, JobResult, background_tx, companies};
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -43,23 +43,6 @@ impl Job for Tidy {
         }
         Ok(())
     }
-}
-
-/// All companies, in the order of their ids.
-///
-/// # Errors
-/// Those of the database.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the installation's own jobs visit one company after the other"
-)]
-pub(crate) async fn companies(app: &App) -> Result<Vec<Uuid>> {
-    let mut tx = app.db.system().await?;
-    Ok(
-        sqlx::query_scalar!("select tenant_id from companies order by tenant_id")
-            .fetch_all(&mut *tx)
-            .await?,
-    )
 }
 
 /// Enqueues the job of every overdue upload; where it still waits or runs, its unique key makes this nothing. A

@@ -2,22 +2,21 @@
 //! are there. What a client declares is signed, so that the store itself refuses anything else.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use garde::Validate;
-use jiff::SignedDuration;
 use kernel::app::App;
 use kernel::caller::Caller;
 use kernel::error::UNAVAILABLE;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
-use storage::{Bucket, PutConditions};
+use storage::Bucket;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::arrivals::mark_uploaded;
+use crate::declared::{Declared, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecimal};
 use crate::file::{File, FileId, Status, find};
 use crate::open::AwaitUpload;
 use crate::policy::policy;
@@ -25,16 +24,6 @@ use crate::quota::{self, QUOTA_EXCEEDED, TOO_MANY_UPLOADS};
 use crate::text::{Line, one_line};
 use crate::{Files, FilesWrite, PERMISSIONS};
 
-pub(crate) const TYPE_NOT_ALLOWED: Code = Code::new(
-    422,
-    "file-type-not-allowed",
-    "The module does not take files of this type",
-);
-pub(crate) const TOO_LARGE: Code = Code::new(
-    422,
-    "file-too-large",
-    "The file is larger than the module or the plan allows",
-);
 const UPLOAD_MISSING: Code = Code::new(409, "upload-missing", "The bytes have not arrived yet");
 
 const CONSTRAINTS: &[Constraint] = &[
@@ -111,13 +100,6 @@ fn module_name(value: &str, _: &()) -> garde::Result {
     ))
 }
 
-pub(crate) fn hexadecimal(value: &str, _: &()) -> garde::Result {
-    if value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Ok(());
-    }
-    Err(garde::Error::new("pattern: 64 hexadecimal digits"))
-}
-
 /// Where and how to send the bytes.
 #[derive(Serialize, ToSchema)]
 struct Upload {
@@ -157,38 +139,24 @@ async fn presign(
 ) -> Result<Created<Upload>> {
     let files = app.part::<Files>()?;
     let rules = policy(&new.module);
-    if !rules.content_types.contains(&new.content_type.as_str()) {
-        let taken = format!("taken are {}", rules.content_types.join(", "));
-        return Err(Error::new(&TYPE_NOT_ALLOWED).at("/content_type").detail(taken));
-    }
+    let declared = Declared {
+        content_type: &new.content_type,
+        size: new.size,
+        sha256: new.sha256.as_deref().and_then(from_hex),
+    };
+    declared.check_type(rules.content_types)?;
     let room = quota::room(&mut tx, &files.config).await?;
     let max_size = rules.max_bytes.min(room.max_file_bytes.unwrap_or(i64::MAX));
-    if new.size.is_some_and(|size| size > max_size) {
-        return Err(Error::new(&TOO_LARGE)
-            .at("/size")
-            .detail(format!("at most {max_size} bytes")));
-    }
+    declared.check_size(max_size)?;
     // A file of undeclared size may take what is left.
     let reserved = new.size.unwrap_or_else(|| max_size.min(room.free()));
     if reserved <= 0 {
         return Err(Error::new(&QUOTA_EXCEEDED));
     }
-    let sha256 = new.sha256.as_deref().and_then(from_hex);
     let file_id = FileId::new();
     let caller = tx.caller().clone();
     let upload_key = format!("{}/{file_id}", caller.tenant_id);
-    let conditions = PutConditions {
-        content_type: Some(new.content_type.clone()),
-        content_length: new.size.and_then(|size| u64::try_from(size).ok()),
-        sha256,
-        create_only: false,
-        expires: files.config.upload_url(),
-    };
-    let presigned = files
-        .storage
-        .presign_put(&upload_key, &conditions)
-        .map_err(Error::internal)?;
-    let expires_at = expiry(&app, conditions.expires);
+    let (presigned, expires_at) = declared.presign(&app, files, &upload_key)?;
     sqlx::query!(
         "insert into files (id, module, entity_id, filename, description, tags, content_type, size, sha256,
            upload_key, upload_expires_at, reserved, uploaded_by)
@@ -201,7 +169,7 @@ async fn presign(
         &new.tags,
         new.content_type,
         new.size,
-        sha256.as_ref().map(<[u8; 32]>::as_slice),
+        declared.sha256.as_ref().map(<[u8; 32]>::as_slice),
         upload_key,
         expires_at as _,
         reserved,
@@ -220,21 +188,6 @@ async fn presign(
         expires_at,
         max_size: reserved,
     }))
-}
-
-/// Until when a URL signed now works; signatures know whole seconds.
-pub(crate) fn expiry(app: &App, lifetime: Duration) -> Timestamp {
-    let now = app.clock.now();
-    let begun = SignedDuration::from_nanos(now.subsec_nanosecond().into());
-    Timestamp(now - begun + SignedDuration::try_from(lifetime).unwrap_or_default())
-}
-
-pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// Say that the bytes are there.

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::invitations::{ALREADY_A_MEMBER, InvitationId};
 use crate::me::Profile;
+use crate::new_user::NewUser;
 use crate::password_rules::{self, PASSWORD_TOO_COMMON};
 use crate::{Identity, contact, roles, tokens};
 
@@ -230,26 +231,14 @@ async fn accept_anew(
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
     let live = Live::take(&mut tx, &new.token, &app).await?;
-    let user = kernel::ids::new_id();
-    let created = sqlx::query!(
-        "insert into users (id, email, password_hash, first_name, last_name, phone_number, dni, language, email_verified_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (lower(email)) do nothing",
-        user,
-        live.invited.email,
-        hash,
-        new.profile.first_name,
-        new.profile.last_name,
-        new.profile
-            .phone_number
-            .as_deref()
-            .and_then(contact::phone_number),
-        new.profile.dni.as_deref().and_then(contact::dni_number),
-        live.language,
-        Timestamp(app.clock.now()) as _
-    );
-    if created.execute(&mut *tx).await?.rows_affected() == 0 {
-        return Err(Error::new(&ACCOUNT_EXISTS));
-    }
+    let user = NewUser {
+        email: &live.invited.email,
+        password_hash: &hash,
+        profile: &new.profile,
+        language: &live.language,
+        verified: true,
+    };
+    let user = user.create(&mut tx, &app).await?.ok_or(&ACCOUNT_EXISTS)?;
     Ok((StatusCode::CREATED, json(live.join(tx, user).await?)))
 }
 

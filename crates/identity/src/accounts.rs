@@ -45,10 +45,7 @@ async fn disable(
     Valid(leaving): Valid<Leaving>,
 ) -> Result<NoContent> {
     let user = caller.user_id;
-    password_change::confirm(&app, &identity, user, leaving.current_password).await?;
-    #[expect(clippy::disallowed_methods, reason = "users are global")]
-    let mut tx = app.db.system().await?;
-    leave_companies_to_others(&mut tx, user).await?;
+    let mut tx = leave(&app, &identity, user, leaving).await?;
     sqlx::query!(
         "update users set is_active = false, disabled_himself = true where id = $1",
         user
@@ -77,10 +74,7 @@ async fn delete(
     Valid(leaving): Valid<Leaving>,
 ) -> Result<NoContent> {
     let user = caller.user_id;
-    password_change::confirm(&app, &identity, user, leaving.current_password).await?;
-    #[expect(clippy::disallowed_methods, reason = "users are global")]
-    let mut tx = app.db.system().await?;
-    leave_companies_to_others(&mut tx, user).await?;
+    let mut tx = leave(&app, &identity, user, leaving).await?;
     sqlx::query!("delete from memberships where user_id = $1", user)
         .execute(&mut *tx)
         .await?;
@@ -108,6 +102,15 @@ async fn delete(
     identity.0.callers.changed(user).await;
     tracing::info!(user.id = %user, "user deleted himself");
     Ok(NoContent)
+}
+
+/// Begins what ends a user's part in his companies: he has shown his password, and others can act for each.
+#[expect(clippy::disallowed_methods, reason = "users are global")]
+async fn leave(app: &App, identity: &Identity, user: Uuid, leaving: Leaving) -> Result<SystemTx> {
+    password_change::confirm(app, identity, user, leaving.current_password).await?;
+    let mut tx = app.db.system().await?;
+    leave_companies_to_others(&mut tx, user).await?;
+    Ok(tx)
 }
 
 /// Refuses if a company would be left without an owner who can act. Locks the companies that the user

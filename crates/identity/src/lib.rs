@@ -24,6 +24,7 @@ mod members;
 mod memberships;
 mod my_sessions;
 mod names;
+mod new_user;
 mod operator;
 mod pages;
 mod password_change;

@@ -44,6 +44,23 @@ impl Kind {
     }
 }
 
+/// Writes a request down in a transaction of its own; see [`ask`].
+///
+/// # Errors
+/// Those of the database.
+#[expect(clippy::disallowed_methods, reason = "nobody is signed in")]
+pub async fn ask_alone(
+    app: &App,
+    identity: &Identity,
+    client: &Client,
+    kind: Kind,
+    email: &str,
+) -> Result<()> {
+    let mut tx = app.db.system().await?;
+    ask(&mut tx, app, identity, client, kind, email).await?;
+    tx.commit().await
+}
+
 /// Writes a request down, unless the address, or who asks, has had too many: then silently nothing
 /// happens.
 ///

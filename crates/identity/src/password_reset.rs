@@ -34,18 +34,7 @@ async fn request_password_reset(
     client: Client,
     Valid(body): Valid<EmailAddress>,
 ) -> Result<OnItsWay> {
-    #[expect(clippy::disallowed_methods, reason = "nobody is signed in")]
-    let mut tx = app.db.system().await?;
-    mail_requests::ask(
-        &mut tx,
-        &app,
-        &identity,
-        &client,
-        Kind::ResetPassword,
-        &body.email,
-    )
-    .await?;
-    tx.commit().await?;
+    mail_requests::ask_alone(&app, &identity, &client, Kind::ResetPassword, &body.email).await?;
     Ok(OnItsWay {
         message: "If there is an account with that address, a mail is on its way",
     })

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use kernel::error::{Code, Error, Result};
+use kernel::text::unaccented;
 
 pub(crate) const PASSWORD_TOO_COMMON: Code = Code::new(
     422,
@@ -53,16 +54,7 @@ pub fn check(password: &str, email: &str, names: &[&str], pointer: &str) -> Resu
 
 /// In lower case and without the accents of Spanish: how people type names into passwords.
 fn folded(text: &str) -> String {
-    let plain = |c| match c {
-        'á' => 'a',
-        'é' => 'e',
-        'í' => 'i',
-        'ó' => 'o',
-        'ú' | 'ü' => 'u',
-        'ñ' => 'n',
-        other => other,
-    };
-    text.to_lowercase().chars().map(plain).collect()
+    text.to_lowercase().chars().map(unaccented).collect()
 }
 
 #[cfg(test)]

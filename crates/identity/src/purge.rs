@@ -7,11 +7,10 @@ use kernel::app::App;
 use kernel::db::SystemTx;
 use kernel::error::Result;
 use kernel::idempotency;
-use kernel::job::{Job, JobCx, JobResult};
+use kernel::job::{Job, JobCx, JobResult, companies};
 use kernel::module::Module;
 use kernel::types::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 pub fn module() -> Module {
     Module::new("identity")
@@ -134,14 +133,4 @@ async fn batch(tx: &mut SystemTx, app: &App) -> Result<u64> {
         deleted += deletion.execute(&mut **tx).await?.rows_affected();
     }
     Ok(deleted)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the installation's own jobs visit one company after the other"
-)]
-async fn companies(app: &App) -> Result<Vec<Uuid>> {
-    let mut tx = app.db.system().await?;
-    let companies = sqlx::query_scalar!("select tenant_id from companies order by tenant_id");
-    Ok(companies.fetch_all(&mut *tx).await?)
 }

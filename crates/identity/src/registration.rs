@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use crate::client::Client;
 use crate::mail_requests::{self, Kind};
 use crate::me::Profile;
+use crate::new_user::NewUser;
 use crate::password_rules::{self, PASSWORD_TOO_COMMON};
 use crate::throttle::TOO_MANY_ATTEMPTS;
 use crate::{Identity, contact};
@@ -82,31 +83,16 @@ async fn register(
     // No transaction is open while the password is hashed.
     let hash = identity.0.passwords.hash(new.password).await?;
     let at_once = app.config.activates_users_at_once();
-    let now = Timestamp(app.clock.now());
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
-    let created = sqlx::query!(
-        "insert into users (id, email, password_hash, first_name, last_name, phone_number, dni, language,
-                            email_verified_at, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (lower(email)) do nothing",
-        kernel::ids::new_id(),
-        new.email,
-        hash,
-        new.profile.first_name,
-        new.profile.last_name,
-        new.profile
-            .phone_number
-            .as_deref()
-            .and_then(contact::phone_number),
-        new.profile.dni.as_deref().and_then(contact::dni_number),
-        new.language.code(),
-        at_once.then_some(now) as _,
-        now as _
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected()
-        == 1;
+    let user = NewUser {
+        email: &new.email,
+        password_hash: &hash,
+        profile: &new.profile,
+        language: new.language.code(),
+        verified: at_once,
+    };
+    let created = user.create(&mut tx, &app).await?.is_some();
     if !(created && at_once) {
         let kind = if created {
             Kind::VerifyEmail

@@ -85,10 +85,7 @@ async fn resend_verification(
     client: Client,
     Valid(body): Valid<EmailAddress>,
 ) -> Result<OnItsWay> {
-    #[expect(clippy::disallowed_methods, reason = "nobody is signed in")]
-    let mut tx = app.db.system().await?;
-    mail_requests::ask(&mut tx, &app, &identity, &client, Kind::VerifyEmail, &body.email).await?;
-    tx.commit().await?;
+    mail_requests::ask_alone(&app, &identity, &client, Kind::VerifyEmail, &body.email).await?;
     Ok(OnItsWay {
         message: "If the address waits to be verified, a mail is on its way",
     })

@@ -129,6 +129,20 @@ pub async fn background_tx(app: &App, tenant_id: Uuid) -> Result<TenantTx<Backgr
     .await
 }
 
+/// All companies, in the order of their ids: an installation's own job visits one after the other.
+///
+/// # Errors
+/// Those of the database.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the installation's own jobs visit one company after the other"
+)]
+pub async fn companies(app: &App) -> Result<Vec<Uuid>> {
+    let mut tx = app.db.system().await?;
+    let companies = sqlx::query_scalar!("select tenant_id from companies order by tenant_id");
+    Ok(companies.fetch_all(&mut *tx).await?)
+}
+
 impl JobCx {
     /// A transaction in the job's company.
     ///

@@ -1,9 +1,10 @@
 //! Responses of the usual kinds.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::etag::{Versioned, entity_tag};
 
 /// 201 with the new resource, its `Location` and its `ETag`.
@@ -28,6 +29,24 @@ impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
         StatusCode::NO_CONTENT.into_response()
     }
+}
+
+/// A page under which nothing runs but what carries its nonce, and which nobody frames. `forms` is the policy's
+/// `form-action`.
+///
+/// # Errors
+/// When nonce or `forms` are no part of a header.
+pub fn page(html: String, nonce: &str, forms: &str) -> Result<Response> {
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
+         form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let mut response = Html(html).into_response();
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::try_from(policy).map_err(Error::internal)?,
+    );
+    Ok(response)
 }
 
 /// A JSON body.

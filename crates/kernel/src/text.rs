@@ -32,6 +32,25 @@ impl<const MAX: usize> ToSchema for PlainText<MAX> {
     }
 }
 
+/// A letter of Spanish without its accent; any other character as it is.
+pub fn unaccented(c: char) -> char {
+    match c {
+        'á' => 'a',
+        'é' => 'e',
+        'í' => 'i',
+        'ó' => 'o',
+        'ú' | 'ü' => 'u',
+        'ñ' => 'n',
+        'Á' => 'A',
+        'É' => 'E',
+        'Í' => 'I',
+        'Ó' => 'O',
+        'Ú' | 'Ü' => 'U',
+        'Ñ' => 'N',
+        other => other,
+    }
+}
+
 /// The `search` parameter of a list: at most 100 characters, blanks around it cut off.
 pub struct SearchTerm(String);
 

@@ -7,12 +7,13 @@
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, Uri};
 use kernel::error::{Error, Result};
 use kernel::language::Language;
 use kernel::module::Module;
+use kernel::output;
 use minijinja::{Environment, State, context};
 use uuid::Uuid;
 
@@ -93,16 +94,7 @@ fn render(page: &Page, language: Language) -> Result<Response> {
             template.render(context! { lang => language.code(), path => page.path, nonce => nonce.as_str() })
         })
         .map_err(Error::internal)?;
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
-         form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-    );
-    let mut response = Html(html).into_response();
-    response.headers_mut().insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::try_from(policy).map_err(Error::internal)?,
-    );
-    Ok(response)
+    output::page(html, &nonce, "'none'")
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, Uri, header};
 use kernel::app::App;
 use kernel::error::{Code, Error, Result};
 use kernel::input::Path;
+use kernel::language::Language;
 use kernel::module::Module;
 use kernel::output::json;
 use tracing::info;
@@ -36,7 +37,7 @@ pub(crate) fn module() -> Module {
 }
 
 async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
-    page::render(&read(&app).await?, page::Language::of(&uri, &headers))
+    page::render(&read(&app).await?, Language::of_request(&uri, &headers))
 }
 
 async fn show_json(State(app): State<App>) -> Result<Response> {

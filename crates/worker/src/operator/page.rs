@@ -2,9 +2,11 @@
 
 use std::sync::LazyLock;
 
-use axum::response::{Html, IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
+use http::{HeaderValue, header};
 use kernel::error::{Error, Result};
+use kernel::language::Language;
+use kernel::output;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 use uuid::Uuid;
@@ -22,43 +24,6 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = Laz
     Ok(templates)
 });
 
-/// Language of the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
-    Spanish,
-    English,
-}
-
-impl Language {
-    /// `?lang=en`, else what the browser prefers of the two, else Spanish.
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Language {
-        let asked = uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("lang="));
-        let accepted = headers
-            .get(header::ACCEPT_LANGUAGE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        // Browsers list languages in the order of preference.
-        let mut wanted = asked.into_iter().chain(accepted.split(',').map(str::trim));
-        let known = wanted.find_map(|tag| match tag.get(..2)? {
-            "es" => Some(Language::Spanish),
-            "en" => Some(Language::English),
-            _ => None,
-        });
-        known.unwrap_or(Language::Spanish)
-    }
-
-    fn tag(self) -> &'static str {
-        match self {
-            Language::Spanish => "es",
-            Language::English => "en",
-        }
-    }
-}
-
 /// The page, with headers under which nothing but its own style and script runs.
 pub(super) fn render(numbers: &Numbers, language: Language) -> Result<Response> {
     let templates = TEMPLATES
@@ -67,20 +32,12 @@ pub(super) fn render(numbers: &Numbers, language: Language) -> Result<Response> 
     let nonce = Uuid::new_v4().simple().to_string();
     let page = templates
         .get_template("page.html")
-        .and_then(|page| page.render(context! { now => Value::from(Serde(numbers)), lang => language.tag(), nonce => nonce.as_str() }))
+        .and_then(|page| page.render(context! { now => Value::from(Serde(numbers)), lang => language.code(), nonce => nonce.as_str() }))
         .map_err(Error::internal)?;
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
-         form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    );
-    let mut response = Html(page).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::try_from(policy).map_err(Error::internal)?,
-    );
+    let mut response = output::page(page, &nonce, "'self'")?;
     // Lets the browser tell the origin of our own forms, also without TLS.
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    let policy = HeaderValue::from_static("same-origin");
+    response.headers_mut().insert(header::REFERRER_POLICY, policy);
     Ok(response)
 }
 
@@ -112,15 +69,12 @@ mod tests {
         let of = |uri: &'static str, accepted: &'static str| {
             let headers =
                 HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::from_static(accepted))]);
-            Language::of(&Uri::from_static(uri), &headers)
+            Language::of_request(&Uri::from_static(uri), &headers)
         };
-        assert_eq!(of("/operator/jobs", "de-DE, fr;q=0.8"), Language::Spanish);
-        assert_eq!(
-            of("/operator/jobs", "de, en-US;q=0.9, es;q=0.8"),
-            Language::English
-        );
-        assert_eq!(of("/operator/jobs", "es-CO, en;q=0.5"), Language::Spanish);
-        assert_eq!(of("/operator/jobs?lang=en", "es"), Language::English);
-        assert_eq!(of("/operator/jobs?lang=xx", "q"), Language::Spanish);
+        assert_eq!(of("/operator/jobs", "de-DE, fr;q=0.8"), Language::Es);
+        assert_eq!(of("/operator/jobs", "de, en-US;q=0.9, es;q=0.8"), Language::En);
+        assert_eq!(of("/operator/jobs", "es-CO, en;q=0.5"), Language::Es);
+        assert_eq!(of("/operator/jobs?lang=en", "es"), Language::En);
+        assert_eq!(of("/operator/jobs?lang=xx", "q"), Language::Es);
     }
 }
