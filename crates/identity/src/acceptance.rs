@@ -22,7 +22,7 @@ use crate::invitations::{ALREADY_A_MEMBER, InvitationId};
 use crate::me::Profile;
 use crate::new_user::NewUser;
 use crate::password_rules::{self, PASSWORD_TOO_COMMON};
-use crate::{Identity, contact, roles, tokens};
+use crate::{Identity, roles, tokens};
 
 const INVITATION_INVALID: Code = Code::new(
     422,

@@ -99,6 +99,8 @@ fn render(page: &Page, language: Language) -> Result<Response> {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]

@@ -78,7 +78,11 @@ async fn a_slow_body_is_given_up() {
         .collect();
     // More than there are database connections wait for their bodies, and nobody else waits for them.
     client.get("/products").await.expect(200);
-    assert!(began.elapsed() < Duration::from_millis(2900), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(2900),
+        "{:?}",
+        began.elapsed()
+    );
     for connection in &mut slow {
         let answer = connection.answer().expect("an answer");
         assert!(

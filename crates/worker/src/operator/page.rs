@@ -63,18 +63,4 @@ mod tests {
             ["0 s", "59 s", "1 min", "2 h 5 min", "1 d 1 h"]
         );
     }
-
-    #[test]
-    fn the_page_is_spanish_unless_english_is_preferred() {
-        let of = |uri: &'static str, accepted: &'static str| {
-            let headers =
-                HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::from_static(accepted))]);
-            Language::of_request(&Uri::from_static(uri), &headers)
-        };
-        assert_eq!(of("/operator/jobs", "de-DE, fr;q=0.8"), Language::Es);
-        assert_eq!(of("/operator/jobs", "de, en-US;q=0.9, es;q=0.8"), Language::En);
-        assert_eq!(of("/operator/jobs", "es-CO, en;q=0.5"), Language::Es);
-        assert_eq!(of("/operator/jobs?lang=en", "es"), Language::En);
-        assert_eq!(of("/operator/jobs?lang=xx", "q"), Language::Es);
-    }
 }

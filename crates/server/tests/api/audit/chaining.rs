@@ -138,7 +138,10 @@ async fn the_scheduled_job_chains() {
         assert!(minute < 100, "nothing was chained");
         let slot = t.app.clock.now() + jiff::SignedDuration::from_mins(minute);
         let planned = worker::plan(&t.app, &chaining, kernel::types::Timestamp(slot)).await;
-        assert!(planned.expect("planned") > 0, "the schedule has no slot in a minute");
+        assert!(
+            planned.expect("planned") > 0,
+            "the schedule has no slot in a minute"
+        );
         t.run_jobs().await;
         let report = audit::verify(&t.app, a.company(), &[]).await.expect("verified");
         assert_eq!((report.links + report.waiting, report.faults), (3, vec![]));
