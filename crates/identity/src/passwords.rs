@@ -155,23 +155,23 @@ mod tests {
 
         // Taken in turns, and the least of each: other work on the machine only adds.
         let mut least = [u128::MAX; 2];
-        for _ in 0..12 {
+        let alike = |[known, unknown]: [u128; 2]| known * 10 > unknown * 7 && unknown * 10 > known * 7;
+        for round in 0..100 {
             for (least, hash) in least.iter_mut().zip([Some(hash.clone()), None]) {
                 let started = Instant::now();
                 passwords.verify("wrong".to_owned(), hash).await.expect("verify");
                 *least = started.elapsed().as_micros().min(*least);
             }
+            if round > 10 && alike(least) {
+                break;
+            }
         }
-        let [known, unknown] = least;
-        assert!(
-            known * 10 > unknown * 7 && unknown * 10 > known * 7,
-            "{known} {unknown}"
-        );
+        assert!(alike(least), "{least:?}");
     }
 
     #[tokio::test]
     async fn a_full_queue_answers_busy() {
-        let passwords = one_at_a_time(47104);
+        let passwords = one_at_a_time(1024);
         let many = (0..QUEUE + 20).map(|_| passwords.verify("x".to_owned(), None));
         let results = futures::future::join_all(many).await;
         assert!(

@@ -35,9 +35,9 @@ fn options(socket_dir: &Path, password: &str) -> PgConnectOptions {
         .database("postgres")
 }
 
-/// Connects, trying for ten seconds.
+/// Connects, trying for half a minute.
 pub async fn connect(server: &EmbeddedPg) -> PgConnection {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match connect_options(server).connect().await {
             Ok(connection) => return connection,

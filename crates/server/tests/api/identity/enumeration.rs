@@ -45,17 +45,18 @@ async fn asking_for_mails_answers_the_same() {
 async fn asking_for_mails_takes_the_same_time() {
     let t = super::app_that_verifies().await;
     for path in PATHS {
-        // What else the machine does can make one measurement differ; what the program does differs in all.
-        let mut seen = Vec::new();
-        for _ in 0..4 {
-            let [known, unknown] = least_times(&t, path).await;
-            if known * 10 < unknown * 13 && unknown * 10 < known * 13 {
-                seen.clear();
+        // What else the machine does only adds; what the program does is in the least of any number.
+        let mut least = [u128::MAX; 2];
+        let alike = |[known, unknown]: [u128; 2]| known * 10 < unknown * 13 && unknown * 10 < known * 13;
+        for _ in 0..10 {
+            for (least, time) in least.iter_mut().zip(least_times(&t, path).await) {
+                *least = time.min(*least);
+            }
+            if alike(least) {
                 break;
             }
-            seen.push((known, unknown));
         }
-        assert!(seen.is_empty(), "{path}: known and unknown took {seen:?} us");
+        assert!(alike(least), "{path}: known and unknown took {least:?} us");
     }
 }
 

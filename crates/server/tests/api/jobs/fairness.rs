@@ -98,14 +98,15 @@ async fn an_idle_worker_starts_a_job_within_milliseconds_of_the_commit() {
     let mut conn = sql(&t).await;
     for n in 0..25 {
         enqueue(&t, &a, &Act::new(n, &[])).await;
-        drained(&t, Duration::from_secs(5)).await;
+        drained(&t, Duration::from_secs(60)).await;
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     let median = "select percentile_cont(0.5) within group (order by extract(epoch from started_at - enqueued_at) * 1000)::bigint from job_runs";
     let most = "select max(extract(epoch from started_at - enqueued_at) * 1000)::bigint from job_runs";
     let (median, most) = (number(&mut conn, median).await, number(&mut conn, most).await);
     eprintln!("from enqueuing to start: median {median} ms, at most {most} ms");
-    assert!(median < 50, "{median} ms");
+    // Without the bell, half a second: the time between two looks at the queue, halved.
+    assert!(median < 200, "{median} ms");
     worker.stop().await;
 }
 
