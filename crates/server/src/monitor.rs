@@ -239,6 +239,10 @@ fn describe() {
         "ally360_db_connections",
         "Connections of a pool, by state; those who wait for one"
     );
+    describe_gauge!(
+        "ally360_redis_up",
+        "Whether Redis answers; only where REDIS_HOST is set"
+    );
     describe_gauge!("ally360_database_up", "Whether the database answers in 1.5 s");
     describe_gauge!(
         "ally360_queue_jobs",

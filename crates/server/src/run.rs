@@ -14,6 +14,7 @@ use kernel::config::Environment;
 use kernel::db::{Db, migrate};
 use kernel::keys::Keys;
 use log::LevelFilter;
+use redis_link::RedisLink;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use storage::{EmbeddedStore, Storage};
@@ -195,6 +196,14 @@ async fn serve(
         }
     };
     let mut app = database.app(settings).with_part(mailer);
+    match RedisLink::open(&settings.redis, &app) {
+        Ok(Some(redis)) => app = app.with_part(redis),
+        Ok(None) => {}
+        Err(error) => {
+            database.close().await;
+            return Err(anyhow::Error::from(error).context("REDIS_HOST and the other REDIS_ settings"));
+        }
+    }
     let mut store = None;
     let shares_store = !settings.storage.is_embedded() || parts.all();
     if !shares_store {

@@ -1,5 +1,6 @@
-//! The services beside the database: object store and virus scanner. All but files works without them, so
-//! that their absence degrades a process and does not make it unready.
+//! The services beside the database: object store, virus scanner and Redis. All but files works without
+//! the first two, everything without the last, so that their absence degrades a process and does not make
+//! it unready.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use files::Files;
 use inspect::Inspector;
 use kernel::app::App;
 use moka::future::Cache;
+use redis_link::{RedisConfig, RedisLink};
 use storage::Storage;
 use tokio::time::timeout;
 
@@ -16,6 +18,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// For so long an answer is given to all who ask.
 const KEPT: Duration = Duration::from_secs(3);
+const REDIS_AWAY: &str = "Redis cannot be reached: limits and caches are each process's own until it is back";
 
 /// Why a service cannot be used.
 #[derive(Debug)]
@@ -44,19 +47,28 @@ impl Services {
 }
 
 async fn look(app: &App) -> Arc<Vec<String>> {
-    let Ok(files) = app.part::<Files>() else {
-        return Arc::new(vec![
+    let mut told = match app.part::<Files>() {
+        Ok(files) => of_files(files).await,
+        Err(_) => vec![
             "files are unavailable: separate processes need an object store to share, set MINIO_HOST"
                 .to_owned(),
-        ]);
+        ],
     };
+    // The link tells the log by itself.
+    if app.part::<RedisLink>().is_ok_and(|redis| !redis.is_up()) {
+        told.push(REDIS_AWAY.to_owned());
+    }
+    Arc::new(told)
+}
+
+async fn of_files(files: &Files) -> Vec<String> {
     let (store, scanner) = tokio::join!(store(&files.storage), scanner(&files.inspector));
     let faults = [store.err(), scanner.err()].into_iter().flatten();
     let told = faults.map(|fault| {
         tracing::warn!(cause = fault.cause, "{}", fault.what);
         fault.what.to_owned()
     });
-    Arc::new(told.collect())
+    told.collect()
 }
 
 /// Whether the object store can be used.
@@ -84,6 +96,17 @@ pub(crate) async fn scanner(inspector: &Inspector) -> Result<String, Fault> {
     within(inspector.scanner())
         .await
         .map_err(|error| Fault::new(what, error))
+}
+
+/// The version of the Redis server; none when none is set.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(crate) async fn redis(config: &RedisConfig) -> Result<Option<String>, Fault> {
+    let version = async { redis_link::probe(config).await.transpose() };
+    within(version)
+        .await
+        .map_err(|error| Fault::new(REDIS_AWAY, error))
 }
 
 impl Fault {

@@ -11,6 +11,7 @@ use kernel::config::Config;
 use kernel::db::{PoolSize, RolePasswords};
 use kernel::keys::Keys;
 use mail::MailConfig;
+use redis_link::RedisConfig;
 use std::time::Duration;
 use storage::StorageConfig;
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub inspect: InspectConfig,
     #[command(flatten)]
     pub mail: MailConfig,
+    #[command(flatten)]
+    pub redis: RedisConfig,
 }
 
 impl Settings {

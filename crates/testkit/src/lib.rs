@@ -5,12 +5,14 @@ mod client;
 mod database;
 mod jobs;
 mod mails;
+mod redis;
 mod store;
 
 pub use client::{Answer, Client};
 pub use database::TestDb;
 pub use jobs::RunningWorker;
 pub use mails::Mail;
+pub use redis::RedisServer;
 pub use store::TestStore;
 
 use std::convert::Infallible;

@@ -38,6 +38,7 @@ async fn examine(settings: &Settings, report: &mut Report) {
     mail::examine(settings, report).await;
     services::store(settings, report).await;
     services::scanner(settings, report).await;
+    services::redis(settings, report).await;
     let external = match kernel::db::connect_options(&settings.config.database) {
         Ok(login) => login.is_some(),
         Err(error) => return report.fail("database", error),

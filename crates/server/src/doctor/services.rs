@@ -1,4 +1,4 @@
-//! Object store and virus scanner, as they are set.
+//! Object store, virus scanner and Redis, as they are set.
 
 use inspect::Inspector;
 use kernel::config::Environment;
@@ -40,5 +40,13 @@ pub(super) async fn scanner(settings: &Settings, report: &mut Report) {
         }
         Ok(scanner) => report.ok("scanner", scanner),
         Err(fault) => report.fail("scanner", format!("{} ({})", fault.what, fault.cause)),
+    }
+}
+
+pub(super) async fn redis(settings: &Settings, report: &mut Report) {
+    match services::redis(&settings.redis).await {
+        Ok(Some(version)) => report.ok("redis", format!("Redis {version} answers")),
+        Ok(None) => report.ok("redis", "not set: limits and caches are each process's own"),
+        Err(fault) => report.fail("redis", format!("{} ({})", fault.what, fault.cause)),
     }
 }

@@ -12,6 +12,7 @@ mod matrix;
 mod openapi;
 mod pool;
 mod problems;
+mod redis;
 mod roles;
 
 use testkit::TestApp;

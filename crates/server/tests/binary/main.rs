@@ -14,6 +14,7 @@ mod idempotency;
 mod limits;
 mod logs;
 mod monitoring;
+mod redis;
 mod refusals;
 mod settings;
 mod support;

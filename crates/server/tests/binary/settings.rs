@@ -157,6 +157,7 @@ fn help_shows_no_secret() {
         ("ALLY360_DB_APP_PASSWORD", "a-secret-4"),
         ("ALLY360_DB_SYSTEM_PASSWORD", "a-secret-5"),
         ("ALLY360_PREVIOUS_SECRETS", "a-secret-6,a-secret-7"),
+        ("REDIS_PASSWORD", "a-secret-8"),
     ];
     let ended = Home::empty().program(["--help"]).envs(secrets).run().success();
     assert!(!ended.stdout.contains("a-secret"), "{}", ended.stdout);
