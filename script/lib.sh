@@ -122,6 +122,15 @@ upgrade_postgres() {
   fi
 }
 
+# need_faults: what the tests of faults stand around the program, or do to it.
+need_faults() {
+  need_apt clamav-daemon clamd # the real scanner, with signatures of the tests' own
+  need_apt redis-server redis-server # what processes share
+  need_apt haproxy haproxy     # a balancer before several processes
+  need_apt pgbouncer pgbouncer
+  need_apt faketime faketime # clocks that are wrong
+}
+
 # need_test_cluster: starts the throw-away cluster unless it runs; one started here is stopped at exit.
 need_test_cluster() {
   if ! script/test-cluster running; then

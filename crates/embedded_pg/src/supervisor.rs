@@ -1,5 +1,6 @@
 //! Keeps the server running, on a thread of its own.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -18,6 +19,9 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 /// Failed starts in a row after which the supervisor gives up.
 const MAX_FAILURES: u32 = 10;
+
+/// Bytes free with which a start after a crash works: two segments of the log of changes.
+const STARTS_WITH: u64 = 32 << 20;
 
 /// Runs the server until `stop` is used or dropped, or until it cannot be kept running, which `failure` tells.
 /// `ready` gets the outcome of the first start. Blocks the thread, which must start the server itself.
@@ -94,6 +98,10 @@ async fn keep_running(cluster: &Cluster, server: &mut Server) -> StartError {
                     );
                     break;
                 }
+                // Only space helps, and then it starts: to give up would need a hand more.
+                Err(error) if is_full(&cluster.pgdata) => {
+                    tracing::warn!(%error, "no space for PostgreSQL to start; trying again");
+                }
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "PostgreSQL did not start again");
@@ -104,4 +112,9 @@ async fn keep_running(cluster: &Cluster, server: &mut Server) -> StartError {
             }
         }
     }
+}
+
+/// Whether the disk has no place for what a start writes. The server's log, which would tell, may lie on the same one.
+fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < STARTS_WITH)
 }

@@ -26,6 +26,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Spawns what must finish before the process ends.
     pub tasks: TaskTracker,
+    /// Cancelled when the process is about to stop: it serves on, and asks to be sent nothing new.
+    pub leaving: CancellationToken,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
     /// What domain crates share besides, by type.
@@ -35,13 +37,14 @@ pub struct Shared {
 impl App {
     /// Assembles the state.
     pub fn new(config: Config, db: Db, keys: Keys, clock: Clock) -> App {
-        let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
         App(Arc::new(Shared {
             config,
             db,
             keys,
             clock,
-            tasks,
+            tasks: TaskTracker::new(),
+            leaving,
             stopping,
             parts: Extensions::new(),
         }))

@@ -40,6 +40,10 @@ pub struct DatabaseConfig {
     /// One URL instead of the five above
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// PgBouncer in transaction mode through which requests go, HOST:PORT or SOCKET_DIR:PORT; the settings
+    /// above stay those of the server itself, for migrations and notifications
+    #[arg(long, env = "ALLY360_DB_POOLER", value_parser = parse_pooler)]
+    pub db_pooler: Option<Pooler>,
     /// Password of the role ally_app [default: derived from APP_SECRET_STRING]
     #[arg(long, env = "ALLY360_DB_APP_PASSWORD", hide_env_values = true)]
     pub db_app_password: Option<String>,
@@ -58,6 +62,14 @@ pub struct DatabaseConfig {
     /// Milliseconds from which on a statement is logged as slow, without its values
     #[arg(long, env = "ALLY360_DB_SLOW_MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(..=600_000))]
     pub db_slow_ms: u64,
+}
+
+/// Where a PgBouncer listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pooler {
+    /// Host name, or directory of its socket.
+    pub host: String,
+    pub port: u16,
 }
 
 /// Tokens and passwords.
@@ -116,7 +128,7 @@ pub struct HttpConfig {
     /// Proxies whose X-Forwarded-For tells the client's address: addresses and networks, comma separated
     #[arg(long, env = "ALLY360_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
     pub trusted_proxies: Vec<IpNet>,
-    /// Seconds for open requests to finish after SIGTERM
+    /// Seconds for open requests and jobs to finish when the process stops
     #[arg(long, env = "ALLY360_DRAIN_SECONDS", default_value_t = 25)]
     pub drain_seconds: u64,
 }
@@ -203,6 +215,21 @@ pub fn parse_network(value: &str) -> Result<IpNet, String> {
         .map_err(|_| "expected an address or a network such as 10.0.0.0/8".to_owned())
 }
 
+/// `pgbouncer:6432`.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_pooler(value: &str) -> Result<Pooler, String> {
+    let parts = value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let pooler = parts.and_then(|(host, port)| {
+        Some(Pooler {
+            host: host.to_owned(),
+            port: port.parse().ok()?,
+        })
+    });
+    pooler.ok_or_else(|| "expected HOST:PORT".to_owned())
+}
+
 /// A token long enough that nobody guesses it.
 ///
 /// # Errors
@@ -224,6 +251,14 @@ impl Config {
         let mut faults = Vec::new();
         if self.auth.algorithm != "HS256" {
             faults.push("ALGORITHM must be HS256: no other signature is accepted".to_owned());
+        }
+        let database = &self.database;
+        if database.db_pooler.is_some() && database.postgres_host.is_none() && database.database_url.is_none()
+        {
+            faults.push(
+                "ALLY360_DB_POOLER stands before a server of yours: set POSTGRES_HOST or DATABASE_URL to that"
+                    .to_owned(),
+            );
         }
         if self.environment == Environment::Production {
             match &self.auth.app_secret_string {

@@ -297,8 +297,9 @@ impl From<sqlx::Error> for Error {
             "40001" | "40P01" | "55P03" | "57014" | "53300" => caused(&BUSY, error),
             // no such role, wrong password, no such database
             "28000" | "28P01" | "3D000" => caused(&MISCONFIGURED, error),
-            // disk full, shutdown, crash recovery, read-only failover
-            "53100" | "57P01" | "57P02" | "57P03" | "25006" => caused(&UNAVAILABLE, error),
+            // a pooler that lost or does not find its server; disk full, shutdown, crash recovery, read-only failover
+            "08000" | "08001" | "08003" | "08004" | "08006" | "08P01" | "53100" | "57P01" | "57P02"
+            | "57P03" | "25006" => caused(&UNAVAILABLE, error),
             // NUL or broken text, number or date out of range: the client's value
             "22021" | "22P05" | "22003" | "22008" => Error::new(&VALIDATION_FAILED),
             _ => Error::internal(error),

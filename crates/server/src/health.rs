@@ -99,7 +99,7 @@ async fn ready(app: &App, catalogue: &Catalogue, services: &Services) -> Respons
 /// Whether the process can serve now, and if not why. Services beside the database are not looked at.
 pub(crate) async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
     let mut reasons = Vec::new();
-    if app.stopping.is_cancelled() {
+    if app.leaving.is_cancelled() {
         reasons.push("the process is stopping".to_owned());
     }
     match tokio::time::timeout(PATIENCE, database(app, catalogue)).await {

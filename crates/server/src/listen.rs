@@ -18,10 +18,12 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use kernel::app::App;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -91,18 +93,32 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves connections until `shutdown` is cancelled; then stops accepting, closes connections at rest, announces
+/// When the listener ends, in two steps.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Serves on, but keeps no connection: each answer on HTTP/1 is the last one of its connection, so that no
+    /// balancer sends a request on one that is being closed. HTTP/2 needs no notice, it has GOAWAY.
+    pub leaving: CancellationToken,
+    /// Accepts no more.
+    pub now: CancellationToken,
+}
+
+impl From<&App> for Stop {
+    fn from(app: &App) -> Stop {
+        Stop {
+            leaving: app.leaving.clone(),
+            now: app.stopping.clone(),
+        }
+    }
+}
+
+/// Serves connections until it has to [`Stop`]; then stops accepting, closes connections at rest, announces
 /// the end on the others (`Connection: close`, GOAWAY), waits [`Limits::drain_timeout`] and closes the rest.
 ///
 /// `service` is cloned per request; an axum `Router`, bare or inside tower layers, fits. Each request carries
 /// [`ConnectInfo`] with the peer's address. Handlers end with their connection. Dropping the future closes all
 /// connections at once.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    service: S,
-    limits: Limits,
-    shutdown: CancellationToken,
-) -> Drained
+pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stop: Stop) -> Drained
 where
     S: Service<Request, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -118,11 +134,11 @@ where
         service,
         limits: Arc::new(limits),
         tasks: tasks.clone(),
-        shutdown: shutdown.clone(),
+        stop: stop.clone(),
         cut: cut.clone(),
     };
 
-    while let Some((stream, peer)) = shutdown.run_until_cancelled(accept(&listener)).await {
+    while let Some((stream, peer)) = stop.now.run_until_cancelled(accept(&listener)).await {
         match admission.admit(peer.ip()) {
             Some(slot) => drop(tasks.spawn(server.clone().connection(stream, peer, slot))),
             None => admission.refuse(stream, &tasks),
@@ -163,7 +179,7 @@ struct Server<S> {
     service: S,
     limits: Arc<Limits>,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
+    stop: Stop,
     cut: CancellationToken,
 }
 
@@ -180,7 +196,7 @@ where
             service,
             limits,
             tasks,
-            shutdown,
+            stop,
             cut,
         } = self;
         if let Err(error) = stream.set_nodelay(true) {
@@ -193,15 +209,21 @@ where
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         let handler = service_fn({
             let activity = Arc::clone(&activity);
+            let leaving = stop.leaving.clone();
             move |request: http::Request<Incoming>| {
-                let work = activity.request(request.version());
+                let version = request.version();
+                let work = activity.request(version);
+                let leaving = leaving.clone();
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 let response = service.clone().oneshot(request);
                 async move {
-                    response
-                        .await
-                        .map(|response| response.map(|body| Paced::new(Body::new(body), work)))
+                    let mut response = response.await?;
+                    if leaving.is_cancelled() && version < Version::HTTP_2 {
+                        let close = HeaderValue::from_static("close");
+                        response.headers_mut().insert(header::CONNECTION, close);
+                    }
+                    Ok::<_, Infallible>(response.map(|body| Paced::new(Body::new(body), work)))
                 }
             }
         });
@@ -217,7 +239,7 @@ where
                 result = &mut connection => break result,
                 () = cut.cancelled() => break Err("drain timeout".into()),
                 limit = &mut overdue => break Err(limit.into()),
-                () = shutdown.cancelled(), if !closing => {
+                () = stop.now.cancelled(), if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
                 }

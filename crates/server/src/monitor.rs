@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::listen::{self, Limits};
+use crate::listen::{self, Limits, Stop};
 
 /// Upper bounds of the histograms, in seconds: from a cached read to the longest job.
 const BUCKETS: [f64; 14] = [
@@ -92,7 +92,7 @@ impl Monitor {
             max_connections: CONNECTIONS,
             ..Limits::default()
         };
-        let serving = listen::serve(self.listener, router, limits, app.stopping.clone());
+        let serving = listen::serve(self.listener, router, limits, Stop::from(app));
         app.tasks.spawn(serving);
     }
 }

@@ -15,11 +15,12 @@ use kernel::db::{Db, migrate};
 use kernel::keys::Keys;
 use log::LevelFilter;
 use redis_link::RedisLink;
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use storage::{EmbeddedStore, Storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use uuid::Uuid;
 use worker::Worker;
@@ -27,10 +28,16 @@ use worker::Worker;
 use crate::cli::say;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
-use crate::{demo, health, listen, service};
+use crate::{demo, health, listen, service, services};
 
 /// Between two attempts to reach the object store at start.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// Longest time that a start waits for what it can do without.
+const SERVICES: Duration = Duration::from_secs(10);
+/// Longest time of one attempt to log in to the database.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Between two looks at what a start waits for.
+const START_PAUSE: Duration = Duration::from_millis(100);
 
 /// What one process does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +98,8 @@ impl Database {
     pub fn app(&self, settings: &Settings) -> App {
         let slow = Duration::from_millis(settings.config.database.db_slow_ms);
         let login = self.login.clone().log_slow_statements(LevelFilter::Warn, slow);
-        let db = Db::connect_lazy(
+        let db = Db::connect_lazy_through(
+            settings.config.database.db_pooler.as_ref(),
             &login,
             &settings.role_passwords(&self.keys),
             &settings.pool_size(),
@@ -105,10 +113,43 @@ impl Database {
             .context("the migrations failed")
     }
 
+    /// Waits until the server lets the login in, which a server that starts does not yet.
+    ///
+    /// # Errors
+    /// That of the last attempt, when so many seconds have passed, or of any one that is not about reaching it.
+    async fn wait(&self, seconds: u64) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut told = false;
+        loop {
+            let attempt = timeout(CONNECT, self.login.connect()).await;
+            let error = match attempt.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into()))) {
+                Ok(conn) => return Ok(conn.close().await?),
+                Err(error) => error,
+            };
+            if !is_passing(&error) || Instant::now() > deadline {
+                return Err(error).context("the database cannot be reached");
+            }
+            if !told {
+                warn!(%error, seconds, "waiting for the database");
+                told = true;
+            }
+            sleep(START_PAUSE).await;
+        }
+    }
+
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
+    }
+}
+
+/// Whether a server that is on its way could be the cause: not there yet, starting, recovering.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(db) => matches!(db.code().as_deref(), Some("57P03" | "53300")),
+        _ => false,
     }
 }
 
@@ -248,7 +289,7 @@ async fn serve(
             listener,
             service(&app),
             settings.limits(),
-            app.stopping.clone(),
+            (&app).into(),
         ))
     });
 
@@ -259,12 +300,18 @@ async fn serve(
         }
     };
     let outcome = tokio::select! {
-        () = stop_signal() => Ok(()),
+        signal = stop_signal() => Ok(signal),
         error = failed => Err(anyhow::Error::from(error)),
         error = announce(&app, address, settings, dev) => Err(error),
     };
+    // Where the database is embedded there is no other process that could take over.
+    let asked = matches!(outcome, Ok(signal) if signal == SignalKind::terminate());
+    if asked && api.is_some() && database.embedded.is_none() {
+        take_leave(&app, settings.stop_notice_seconds).await;
+    }
     info!("stopping");
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(settings.config.http.drain_seconds);
+    let deadline = Instant::now() + Duration::from_secs(settings.config.http.drain_seconds);
+    app.leaving.cancel();
     app.stopping.cancel();
     if let Some(api) = api {
         match api.await {
@@ -275,7 +322,7 @@ async fn serve(
         }
     }
     app.tasks.close();
-    if tokio::time::timeout_at(deadline, app.tasks.wait()).await.is_err() {
+    if timeout_at(deadline, app.tasks.wait()).await.is_err() {
         warn!("work was still running at the end of the drain time");
     }
     if let Some(store) = store {
@@ -283,7 +330,18 @@ async fn serve(
     }
     app.db.close();
     database.close().await;
-    outcome
+    outcome.map(drop)
+}
+
+/// Serves on for so long while readiness says that the process leaves, so that balancers send nothing more.
+/// Another signal ends it.
+async fn take_leave(app: &App, seconds: u64) {
+    info!(seconds, "leaving: not ready any more, and still serving");
+    app.leaving.cancel();
+    tokio::select! {
+        () = sleep(Duration::from_secs(seconds)) => {}
+        _ = stop_signal() => {}
+    }
 }
 
 /// Object storage as configured, embedded or not, and what looks into files.
@@ -306,7 +364,7 @@ async fn prepare(app: App, storage: Storage) {
         warn!(%error, "the object store is not ready; trying again");
         if app
             .stopping
-            .run_until_cancelled(tokio::time::sleep(STORE_PAUSE))
+            .run_until_cancelled(sleep(STORE_PAUSE))
             .await
             .is_none()
         {
@@ -315,15 +373,42 @@ async fn prepare(app: App, storage: Storage) {
     }
 }
 
-/// Prints `ready http://ADDR`, the one line of standard output, once `/health/ready` answers 200.
-/// Resolves only when the database is found unsafe to serve.
+/// Prints `ready http://ADDR`, the one line of standard output, once `/health/ready` answers 200 and the
+/// services beside the database are there or were waited for. Resolves only when the process must not go on:
+/// the database is unsafe to serve, or did not come in time.
 async fn announce(app: &App, address: Option<SocketAddr>, settings: &Settings, dev: bool) -> anyhow::Error {
+    let limit = Duration::from_secs(settings.start_seconds);
     let catalogue = health::Catalogue::default();
-    while !health::readiness(app, &catalogue).await.ready {
-        if let Some(reason) = health::refusal(&catalogue) {
+    let (began, mut told) = (Instant::now(), Vec::new());
+    loop {
+        let readiness = health::readiness(app, &catalogue).await;
+        if let Some(reason) = health::refusal(&catalogue).filter(|_| !readiness.ready) {
             return anyhow::anyhow!("refusing to serve: {reason}");
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let missing = if readiness.ready {
+            services::awaited(app)
+                .await
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        } else {
+            readiness.reasons
+        };
+        if missing.is_empty() {
+            break;
+        }
+        if missing != told {
+            warn!("waiting: {}", missing.join("; "));
+            told.clone_from(&missing);
+        }
+        if readiness.ready && began.elapsed() > limit.min(SERVICES) {
+            warn!("going on without what is missing");
+            break;
+        }
+        if began.elapsed() > limit {
+            return anyhow::anyhow!("not ready after {limit:?}: {}", missing.join("; "));
+        }
+        sleep(START_PAUSE).await;
     }
     if let Some(address) = address {
         if dev {
@@ -336,20 +421,22 @@ async fn announce(app: &App, address: Option<SocketAddr>, settings: &Settings, d
     pending().await
 }
 
-async fn stop_signal() {
+/// Waits for the next signal to end.
+async fn stop_signal() -> SignalKind {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return pending().await;
     };
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        _ = term.recv() => SignalKind::terminate(),
+        _ = int.recv() => SignalKind::interrupt(),
     }
 }
 
 /// `ally360 migrate up`.
 pub async fn migrate_up(settings: Settings) -> anyhow::Result<()> {
     let database = Database::open(&settings).await?;
+    database.wait(settings.start_seconds).await?;
     let applied = database.migrate(&settings).await;
     database.close().await;
     say(&format!(

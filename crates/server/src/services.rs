@@ -71,6 +71,18 @@ async fn of_files(files: &Files) -> Vec<String> {
     told.collect()
 }
 
+/// What a start waits for: a sentence for each service that is set, shared by all processes and away.
+pub(crate) async fn awaited(app: &App) -> Vec<&'static str> {
+    let mut away = Vec::new();
+    if let Ok(files) = app.part::<Files>() {
+        away.extend(store(&files.storage).await.err().map(|fault| fault.what));
+    }
+    if app.part::<RedisLink>().is_ok_and(|redis| !redis.is_up()) {
+        away.push(REDIS_AWAY);
+    }
+    away
+}
+
 /// Whether the object store can be used.
 ///
 /// # Errors

@@ -26,6 +26,13 @@ pub struct Settings {
     /// Address that answers Prometheus' requests for /metrics; port 0 picks one [default: no metrics]
     #[arg(long, env = "ALLY360_METRICS_LISTEN", global = true)]
     pub metrics_listen: Option<SocketAddr>,
+    /// Seconds that a start waits for the database, then it ends; for object store and Redis 10 at most, then it
+    /// goes on without
+    #[arg(long, env = "ALLY360_START_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=3600), global = true)]
+    pub start_seconds: u64,
+    /// Seconds that a process which got SIGTERM serves on while /health/ready says 503, for balancers to notice
+    #[arg(long, env = "ALLY360_STOP_NOTICE_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=300), global = true)]
+    pub stop_notice_seconds: u64,
     /// Where the embedded database and generated secrets lie
     #[arg(long, env = "ALLY360_DATA_DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,

@@ -27,7 +27,7 @@ use files::{Files, FilesConfig};
 use inspect::{InspectConfig, Inspector};
 use kernel::app::App;
 use kernel::clock::Clock;
-use kernel::config::Config;
+use kernel::config::{Config, parse_pooler};
 use kernel::db::{Db, PoolSize, RolePasswords};
 use kernel::job::JobKind;
 use kernel::keys::Keys;
@@ -152,7 +152,9 @@ impl TestApp {
             app: String::new(),
             system: String::new(),
         };
-        let pools = Db::connect_lazy(db.options(), &roles, &size);
+        let pooler = std::env::var("ALLY360_TEST_PG_POOLER").ok();
+        let pooler = pooler.map(|pooler| parse_pooler(&pooler).expect("HOST:PORT"));
+        let pools = Db::connect_lazy_through(pooler.as_ref(), db.options(), &roles, &size);
         let secret = config.auth.app_secret_string.as_deref().unwrap_or(SECRET);
         let keys = Keys::rotated(secret, &config.auth.previous_secrets);
         let app = App::new(config, pools, keys, Clock::default());

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Pooler};
 
 /// Options for the configured external server as its own login (the migrating one), or `None` when
 /// neither `DATABASE_URL` nor `POSTGRES_HOST` is set and the server is embedded.
@@ -32,6 +32,25 @@ pub fn connect_options(config: &DatabaseConfig) -> anyhow::Result<Option<PgConne
 /// Options of a server reached without TLS, such as the embedded one on its Unix socket.
 pub fn ssl_free(options: PgConnectOptions) -> PgConnectOptions {
     ours(options.ssl_mode(PgSslMode::Disable))
+}
+
+/// The same server behind a pooler that lends its connections for a transaction each: no statement is kept from one
+/// to the next, and nothing is set at the start of a session that the pooler does not know.
+pub(super) fn behind(pooler: &Pooler, server: &PgConnectOptions) -> PgConnectOptions {
+    let base = match (server.get_socket(), server.get_database()) {
+        // A socket beats a host and cannot be taken back.
+        (Some(_), Some(database)) => ssl_free(PgConnectOptions::new_without_pgpass().database(database)),
+        _ => server.clone(),
+    };
+    let options = if pooler.host.starts_with('/') {
+        base.socket(&pooler.host)
+    } else {
+        base.host(&pooler.host)
+    };
+    options
+        .port(pooler.port)
+        .statement_cache_capacity(0)
+        .extra_float_digits(None)
 }
 
 fn ours(options: PgConnectOptions) -> PgConnectOptions {

@@ -23,6 +23,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use self::pool::{Pool, Tx};
 use crate::actor::Origin;
+use crate::config::Pooler;
 use crate::error::Result;
 
 /// Role of tenant-scoped requests: tenant tables only, under row-level security.
@@ -45,6 +46,8 @@ pub struct PoolSize {
 pub struct Db {
     app: Pool,
     system: Pool,
+    /// How to reach the server itself.
+    listener: PgConnectOptions,
     bell: Bell,
 }
 
@@ -53,17 +56,26 @@ impl Db {
     ///
     /// `server` names host and database; user and password are replaced by those of the roles.
     pub fn connect_lazy(server: &PgConnectOptions, roles: &RolePasswords, size: &PoolSize) -> Db {
+        Db::connect_lazy_through(None, server, roles, size)
+    }
+
+    /// The same, with all transactions going through the pooler, if there is one. Notifications are heard
+    /// from the server itself, because a pooler would lend the connection that listens to others.
+    pub fn connect_lazy_through(
+        pooler: Option<&Pooler>,
+        server: &PgConnectOptions,
+        roles: &RolePasswords,
+        size: &PoolSize,
+    ) -> Db {
         let open = |name, role: &str, password: &str, max| {
-            Pool::new(
-                name,
-                server.clone().username(role).password(password),
-                max,
-                size.acquire_timeout,
-            )
+            let server = pooler.map_or_else(|| server.clone(), |pooler| connect::behind(pooler, server));
+            let options = server.username(role).password(password);
+            Pool::new(name, options, pooler.is_some(), max, size.acquire_timeout)
         };
         Db {
             app: open("app", APP_ROLE, &roles.app, size.app),
             system: open("system", SYSTEM_ROLE, &roles.system, size.system),
+            listener: server.clone().username(SYSTEM_ROLE).password(&roles.system),
             bell: Bell::default(),
         }
     }
@@ -90,7 +102,7 @@ impl Db {
     /// When the database cannot be reached.
     pub async fn listen(&self, channel: &str) -> sqlx::Result<PgListener> {
         // A pool of its own: a listener keeps its connection, and one fewer could be none.
-        let options = self.system.options().clone();
+        let options = self.listener.clone();
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(channel).await?;

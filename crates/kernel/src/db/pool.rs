@@ -11,8 +11,9 @@ use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
 use metrics::{Counter, Histogram, counter, histogram};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection, SqlStr};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
+use tokio::time::timeout;
 
 use crate::error::{BUSY, Error, Result, UNAVAILABLE};
 
@@ -22,6 +23,8 @@ type Manager = <sqlx::Postgres as sqlx::Database>::TransactionManager;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Connections are renewed after this time, so that they spread over servers again.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+/// Longest time for the answer to BEGIN: of a server that is frozen, or of a pooler that waits for one.
+const BEGIN: Duration = Duration::from_secs(10);
 /// Longest time for a ROLLBACK that nobody waits for.
 const ROLLBACK: Duration = Duration::from_secs(5);
 
@@ -51,6 +54,8 @@ impl managed::Manager for Connector {
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     lent: managed::Pool<Connector>,
+    /// Other clients have the server's connections between our transactions.
+    shared: bool,
     name: &'static str,
     waited: Histogram,
     exhausted: Counter,
@@ -72,7 +77,13 @@ pub struct PoolState {
 
 impl Pool {
     /// Nothing is connected until the first use. `wait` is for a free connection.
-    pub fn new(name: &'static str, options: PgConnectOptions, max: u32, wait: Duration) -> Pool {
+    pub fn new(
+        name: &'static str,
+        options: PgConnectOptions,
+        shared: bool,
+        max: u32,
+        wait: Duration,
+    ) -> Pool {
         let pool = managed::Pool::builder(Connector(options))
             .max_size(max as usize)
             .wait_timeout(Some(wait))
@@ -81,6 +92,7 @@ impl Pool {
             .build();
         Pool {
             lent: pool.unwrap_or_else(|_| unreachable!("a runtime is given for the timeouts")),
+            shared,
             name,
             waited: histogram!("ally360_db_wait_seconds", "pool" => name),
             exhausted: counter!("ally360_limits_hit_total", "limit" => format!("db_pool_{name}")),
@@ -91,20 +103,36 @@ impl Pool {
     /// anything was done: they are discarded and the next one is tried.
     pub async fn begin(&self, statement: SqlStr) -> Result<Tx> {
         let mut stale = self.lent.status().max_size;
+        let statement = self.tidied(statement);
         loop {
             let mut tx = Tx {
                 conn: Some(self.lend().await?),
                 begun: false,
             };
-            match Manager::begin(&mut tx, Some(statement.clone())).await {
-                Ok(()) => {
+            match timeout(BEGIN, Manager::begin(&mut tx, Some(statement.clone()))).await {
+                Ok(Ok(())) => {
                     tx.begun = true;
                     return Ok(tx);
                 }
-                Err(error) if stale > 0 && is_stale(&error) => stale -= 1,
-                Err(error) => return Err(error.into()),
+                Ok(Err(error)) if stale > 0 && is_stale(&error) => stale -= 1,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Error::new(&UNAVAILABLE)),
             }
         }
+    }
+
+    /// sqlx names its prepared statements by a counter of the client's connection, also those that it does not
+    /// keep. On a server's connection that others had before, their names would be taken: so each transaction
+    /// begins, in the same message, by dropping what is there.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a constant before what was safe already"
+    )]
+    fn tidied(&self, statement: SqlStr) -> SqlStr {
+        if !self.shared {
+            return statement;
+        }
+        AssertSqlSafe(format!("DEALLOCATE ALL; {}", statement.as_str())).into_sql_str()
     }
 
     async fn lend(&self) -> Result<Object<Connector>> {
@@ -115,11 +143,6 @@ impl Pool {
             self.exhausted.increment(1);
         }
         lent.map_err(not_lent)
-    }
-
-    /// How to connect outside the pool.
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.lent.manager().0
     }
 
     pub fn state(&self) -> PoolState {
@@ -176,7 +199,7 @@ impl Drop for Tx {
         let Some(mut conn) = self.conn.take() else { return };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.begun => drop(runtime.spawn(async move {
-                let rolled_back = tokio::time::timeout(ROLLBACK, Manager::rollback(&mut conn)).await;
+                let rolled_back = timeout(ROLLBACK, Manager::rollback(&mut conn)).await;
                 if !matches!(rolled_back, Ok(Ok(()))) {
                     drop(Object::take(conn));
                 }

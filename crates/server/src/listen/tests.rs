@@ -252,6 +252,29 @@ async fn one_address_is_limited_apart_from_others() {
 }
 
 #[tokio::test]
+async fn leaving_serves_on_and_keeps_no_connection() {
+    let server = TestServer::start(Limits::default()).await;
+    let mut kept = server.connect().await;
+    let answer = exchange(&mut kept, "/quick").await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+    let (mut client, connection) = server.http2().await;
+
+    server.leaving.cancel();
+    let answer = exchange(&mut kept, "/quick").await;
+    assert!(
+        status(&answer) == 200 && answer.contains("connection: close"),
+        "{answer}"
+    );
+    assert_eq!(rest(&mut kept).await, "");
+    assert_eq!(server.quick().await, 200, "on a new connection");
+    for _ in 0..2 {
+        let answer = client.send_request(request("/quick")).await.expect("an answer");
+        assert!(answer.headers().get("connection").is_none(), "HTTP/2 has GOAWAY");
+    }
+    drop((client, connection));
+}
+
+#[tokio::test]
 async fn shutdown_finishes_open_requests() {
     let server = TestServer::start(Limits {
         drain_timeout: Duration::from_secs(20),

@@ -2,11 +2,14 @@
 
 mod answers;
 mod audit;
+mod clock;
 mod contract;
 mod crash;
 mod demo;
+mod disk;
 mod external;
 mod files;
+mod fleet;
 mod guide;
 mod header_forms;
 mod http;
@@ -17,6 +20,8 @@ mod monitoring;
 mod redis;
 mod refusals;
 mod settings;
+mod slow;
+mod starting;
 mod support;
 
 #[expect(dead_code, reason = "the inspection's own tests use all of it")]

@@ -5,12 +5,16 @@ use testkit::RedisServer;
 use crate::support::{Client, External};
 
 #[tokio::test]
-async fn a_server_that_is_not_there_delays_nothing_and_is_told() {
+async fn a_server_that_is_not_there_keeps_nobody_from_serving_and_is_told() {
     let external = External::create(false).await;
     external.program(["demo", "seed"]).run().success();
     let mut redis = RedisServer::start(&[]);
     let socket = redis.socket().display().to_string();
-    let with_redis = |command| external.program([command]).env("REDIS_HOST", &socket);
+    let with_redis = |command| {
+        external
+            .program([command])
+            .envs([("REDIS_HOST", socket.as_str()), ("ALLY360_START_SECONDS", "1")])
+    };
 
     let report = with_redis("doctor").run().success();
     assert!(
@@ -25,6 +29,9 @@ async fn a_server_that_is_not_there_delays_nothing_and_is_told() {
     assert!(report.stdout.contains(line), "{}", report.stdout);
 
     let server = with_redis("serve").start();
+    for told in ["waiting: Redis cannot be reached", "going on without"] {
+        assert!(server.stderr().contains(told), "{told}: {}", server.stderr());
+    }
     let client = Client::owner(&server.url()).await;
     client.get("/products").await.expect(200);
     let ready = client.get("/health/ready").await.expect(200).json();

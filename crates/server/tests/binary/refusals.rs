@@ -88,6 +88,15 @@ fn a_secret_in_a_file_that_cannot_be_read_is_not_ignored() {
 }
 
 #[test]
+fn a_pooler_needs_a_server_behind_it() {
+    let said = refused(&["serve"], &[("ALLY360_DB_POOLER", "pgbouncer:6432")]);
+    assert_names(&said, &["ALLY360_DB_POOLER", "POSTGRES_HOST"]);
+    let home = Home::empty();
+    let no_port = home.program(["serve"]).env("ALLY360_DB_POOLER", "pgbouncer");
+    assert_eq!(no_port.run().code, Some(2));
+}
+
+#[test]
 fn only_one_signature_is_known() {
     for algorithm in ["none", "RS256", "HS512", "hs256"] {
         assert_names(

@@ -33,6 +33,7 @@ pub(super) fn short() -> Limits {
 
 pub(super) struct TestServer {
     pub(super) address: SocketAddr,
+    pub(super) leaving: CancellationToken,
     pub(super) shutdown: CancellationToken,
     ended: JoinHandle<Drained>,
     /// Signalled when the handler of `/stuck` is dropped.
@@ -44,12 +45,17 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stuck_dropped = Arc::new(Notify::new());
-        let shutdown = CancellationToken::new();
+        let stop = Stop {
+            leaving: CancellationToken::new(),
+            now: CancellationToken::new(),
+        };
+        let (leaving, shutdown) = (stop.leaving.clone(), stop.now.clone());
         // An outer layer, as the real server has them.
         let service = tower::Layer::layer(&CatchPanicLayer::new(), router(&stuck_dropped));
-        let ended = spawn(serve(listener, service, limits, shutdown.clone()));
+        let ended = spawn(serve(listener, service, limits, stop));
         Self {
             address,
+            leaving,
             shutdown,
             ended,
             stuck_dropped,

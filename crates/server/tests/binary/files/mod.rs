@@ -5,4 +5,4 @@ mod health;
 mod hostile;
 mod outages;
 mod samples;
-mod support;
+pub mod support;

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::support::{Installation, Sample, download, http, ordinary, put, upload_all};
 use crate::daemon::{Daemon, MALWARE};
-use crate::support::{Client, Home, full, kill};
+use crate::support::{Client, Home, figures, full, kill};
 
 /// How long each service is away.
 fn outage() -> Duration {
@@ -83,6 +83,13 @@ async fn store_and_scanner_go_away_and_come_back() {
     }
     worker.stop().success();
     place.check_nothing_besides().await;
+    figures(
+        "object store away, clamd killed, clamd frozen, one after the other",
+        &format!(
+            "{} s each, {count} files under way: all ready and scanned, the infected one found, nothing left over",
+            outage().as_secs()
+        ),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,6 +144,10 @@ async fn a_database_killed_while_files_arrive_costs_nothing_but_time() {
     assert_eq!(
         (&usage["used_bytes"], &usage["open_uploads"]),
         (&kept.into(), &0.into())
+    );
+    figures(
+        "kill -9 of PostgreSQL, twice, while files arrive and are processed",
+        &format!("{} files: all ready and whole", expected.len()),
     );
     server.stop().success();
 }

@@ -10,7 +10,7 @@ use testkit::TestStore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::{Client, External, Server};
+use crate::support::{Client, External, Program, Server};
 
 #[derive(Parser)]
 struct Defaults {
@@ -61,10 +61,12 @@ impl Installation {
 
     /// Another worker.
     pub fn worker(&self) -> Server {
-        self.external
-            .program(["worker"])
-            .envs(pairs(&self.settings))
-            .spawn()
+        self.program("worker").spawn()
+    }
+
+    /// One more process of this role.
+    pub fn program(&self, role: &str) -> Program {
+        self.external.program([role]).envs(pairs(&self.settings))
     }
 
     /// Where its processes put temporary files.

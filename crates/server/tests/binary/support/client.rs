@@ -1,7 +1,7 @@
 //! A signed-in HTTP client.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -78,14 +78,16 @@ impl Client {
         let mut client = Client::anonymous(url);
         company.clone_into(&mut client.company);
         let form = [("username", email), ("password", PASSWORD)];
-        let response = client
-            .http
-            .post(format!("{url}/auth/login"))
-            .form(&form)
-            .send()
-            .await
-            .expect("an answer");
-        let answer = whole(response).await.expect("a whole answer").expect(200);
+        // Just started on a busy machine, its first connection may take too long.
+        let began = Instant::now();
+        let answer = loop {
+            let login = client.http.post(format!("{url}/auth/login")).form(&form);
+            let response = login.send().await.expect("an answer");
+            let answer = whole(response).await.expect("a whole answer");
+            if answer.status != 503 || began.elapsed() > Duration::from_secs(30) {
+                break answer.expect(200);
+            }
+        };
         client.token = answer.json()["access_token"]
             .as_str()
             .expect("a token")
@@ -108,10 +110,27 @@ impl Client {
         }
     }
 
+    /// Where it calls.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The same user at another process.
     pub fn at(&self, url: &str) -> Client {
         Client {
             url: url.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same user on a new connection for every request.
+    pub fn without_keep_alive(&self) -> Client {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(20))
+            .no_proxy()
+            .pool_max_idle_per_host(0);
+        Client {
+            http: http.build().expect("a client"),
             ..self.clone()
         }
     }

@@ -15,7 +15,8 @@ pub const SECRET: &str = "a secret of the tests, 32 bytes long";
 pub struct External {
     pub home: Home,
     pub name: String,
-    host: String,
+    /// Directory of the cluster's socket.
+    pub host: String,
     login: String,
     superuser: PgConnectOptions,
 }
@@ -59,7 +60,14 @@ impl External {
 
     /// `ally360 ARGUMENTS` on this database.
     pub fn program<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
-        self.home.program(arguments).envs([
+        let mut program = self.home.program(arguments);
+        // `script/test-pgbouncer` runs these tests too.
+        if let Ok(pooler) = std::env::var("ALLY360_TEST_PG_POOLER") {
+            program = program.env("ALLY360_DB_POOLER", pooler);
+        }
+        program.envs([
+            // No balancer has to notice.
+            ("ALLY360_STOP_NOTICE_SECONDS", "0"),
             ("POSTGRES_HOST", self.host.as_str()),
             ("POSTGRES_USER", &self.login),
             ("POSTGRES_PASSWORD", "plain"),
