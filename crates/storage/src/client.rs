@@ -18,6 +18,7 @@ use url::Url;
 use crate::config::{ConfigError, Credentials, Endpoints, StorageConfig};
 use crate::embedded::{EmbeddedStore, StartError};
 use crate::presign::{Action, GetOptions, Presigned, PutConditions};
+use crate::sigv4::Signer;
 use crate::transport::{self, Transport};
 use crate::{Bucket, Content, Error};
 
@@ -124,9 +125,9 @@ impl Storage {
         endpoints: &Endpoints,
         credentials: &Credentials,
     ) -> Result<Self, StartError> {
-        let credentials = rusty_s3::Credentials::new(&credentials.access_key, &credentials.secret_key);
+        let signer = Signer::new(credentials, &config.minio_region);
         Ok(Self(Arc::new(Inner {
-            transport: Transport::new(&endpoints.internal, credentials)
+            transport: Transport::new(&endpoints.internal, signer)
                 .map_err(|error| StartError::Client(error.to_string()))?,
             internal: Buckets::new(&endpoints.internal, config)?,
             public: Buckets::new(&endpoints.public, config)?,
@@ -143,7 +144,7 @@ impl Storage {
     pub fn presign_put(&self, key: &str, conditions: &PutConditions) -> Result<Presigned, Error> {
         let mut action = Action::object(Method::Put, &self.0.public.quarantine, key)?;
         action.headers = conditions.headers();
-        Ok(action.presign(self.0.transport.credentials(), conditions.expires, Duration::ZERO))
+        Ok(action.presign(self.0.transport.signer(), conditions.expires, Duration::ZERO))
     }
 
     /// A URL with which a client reads one object of [`Bucket::Clean`]; computed, nothing is sent, and whether the
@@ -154,7 +155,7 @@ impl Storage {
     pub fn presign_get(&self, key: &str, options: &GetOptions) -> Result<Presigned, Error> {
         let mut action = Action::object(Method::Get, &self.0.public.clean, key)?;
         action.query = options.query();
-        Ok(action.presign(self.0.transport.credentials(), options.expires, options.same_for))
+        Ok(action.presign(self.0.transport.signer(), options.expires, options.same_for))
     }
 
     /// What the store says of an object.

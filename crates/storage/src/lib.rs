@@ -13,6 +13,7 @@ pub mod embedded;
 mod error;
 mod presign;
 mod setup;
+mod sigv4;
 mod transport;
 
 use std::path::Path;

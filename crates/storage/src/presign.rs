@@ -7,10 +7,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use rusty_s3::{Bucket, Credentials, Method};
+use rusty_s3::{Bucket, Method};
 use url::Url;
 
 use crate::Error;
+use crate::sigv4::{Pairs, Signer};
 
 /// What an upload must be. Every condition given is a signed header: the store refuses a request that leaves it
 /// out or differs, and none is moved into the query string, where stores do not enforce it.
@@ -69,8 +70,8 @@ impl fmt::Debug for Presigned {
 }
 
 impl PutConditions {
-    pub(crate) fn headers(&self) -> BTreeMap<&'static str, String> {
-        let mut headers = BTreeMap::new();
+    pub(crate) fn headers(&self) -> Pairs {
+        let mut headers = Pairs::new();
         if let Some(content_type) = &self.content_type {
             headers.insert("content-type", content_type.clone());
         }
@@ -88,7 +89,7 @@ impl PutConditions {
 }
 
 impl GetOptions {
-    pub(crate) fn query(&self) -> BTreeMap<&'static str, String> {
+    pub(crate) fn query(&self) -> Pairs {
         let overrides = [
             ("response-cache-control", &self.cache_control),
             ("response-content-disposition", &self.content_disposition),
@@ -106,9 +107,8 @@ impl GetOptions {
 pub(crate) struct Action {
     pub method: Method,
     pub url: Url,
-    pub region: String,
-    pub query: BTreeMap<&'static str, String>,
-    pub headers: BTreeMap<&'static str, String>,
+    pub query: Pairs,
+    pub headers: Pairs,
 }
 
 impl Action {
@@ -117,9 +117,8 @@ impl Action {
         Self {
             method,
             url: bucket.base_url().clone(),
-            region: bucket.region().to_owned(),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
+            query: Pairs::new(),
+            headers: Pairs::new(),
         }
     }
 
@@ -143,30 +142,19 @@ impl Action {
     }
 
     /// The URL, valid from now on.
-    pub fn sign(&self, credentials: &Credentials, expires: Duration) -> Url {
-        self.sign_at(now(), credentials, expires)
+    pub fn sign(&self, signer: &Signer, expires: Duration) -> String {
+        self.sign_at(now(), signer, expires)
     }
 
     /// The URL, valid from then on.
-    fn sign_at(&self, from: Timestamp, credentials: &Credentials, expires: Duration) -> Url {
-        rusty_s3::signing::sign(
-            &from,
-            self.method,
-            self.url.clone(),
-            credentials.key(),
-            credentials.secret(),
-            None,
-            &self.region,
-            expires.as_secs(),
-            self.query.iter().map(|(name, value)| (*name, value.as_str())),
-            self.headers.iter().map(|(name, value)| (*name, value.as_str())),
-        )
+    fn sign_at(&self, from: Timestamp, signer: &Signer, expires: Duration) -> String {
+        signer.sign(self.method, &self.url, &self.query, &self.headers, from, expires)
     }
 
     /// What a client sends; see [`GetOptions::same_for`].
-    pub fn presign(self, credentials: &Credentials, expires: Duration, same_for: Duration) -> Presigned {
+    pub fn presign(self, signer: &Signer, expires: Duration, same_for: Duration) -> Presigned {
         Presigned {
-            url: self.sign_at(begun(now(), same_for), credentials, expires).into(),
+            url: self.sign_at(begun(now(), same_for), signer, expires),
             method: self.method.to_str(),
             headers: self.headers,
         }
@@ -207,16 +195,26 @@ mod tests {
     use rusty_s3::UrlStyle;
 
     use super::*;
+    use crate::Credentials;
 
     fn bucket() -> Bucket {
         let endpoint = "http://localhost:9000".parse().expect("a URL");
         Bucket::new(endpoint, UrlStyle::Path, "files", "us-east-1").expect("a bucket")
     }
 
+    fn signer() -> Signer {
+        let credentials = Credentials {
+            access_key: "key".to_owned(),
+            secret_key: "secret".to_owned(),
+        };
+        Signer::new(&credentials, "us-east-1")
+    }
+
     fn signed_headers(conditions: &PutConditions) -> String {
         let mut action = Action::object(Method::Put, &bucket(), "a/b").expect("a key");
         action.headers = conditions.headers();
-        let url = action.sign(&Credentials::new("key", "secret"), Duration::from_mins(10));
+        let url = action.sign(&signer(), Duration::from_mins(10));
+        let url: Url = url.parse().expect("a URL");
         assert!(
             !url.query().expect("a query").contains("checksum-sha256="),
             "hoisted into the query"
@@ -275,11 +273,11 @@ mod tests {
         let url = |now: &str| {
             let from = begun(now.parse().expect("a time"), Duration::from_mins(15));
             let action = Action::object(Method::Get, &bucket(), "a").expect("a key");
-            action.sign_at(from, &Credentials::new("key", "secret"), Duration::from_mins(30))
+            action.sign_at(from, &signer(), Duration::from_mins(30))
         };
         let first = url("2026-03-01T10:15:00Z");
         assert_eq!(url("2026-03-01T10:29:59.999Z"), first);
-        assert!(first.as_str().contains("X-Amz-Date=20260301T101500Z"), "{first}");
+        assert!(first.contains("X-Amz-Date=20260301T101500Z"), "{first}");
         assert_ne!(url("2026-03-01T10:30:00Z"), first);
     }
 
@@ -288,11 +286,7 @@ mod tests {
         let action = Action::object(Method::Get, &bucket(), "a").expect("a key");
         let shown = format!(
             "{:?}",
-            action.presign(
-                &Credentials::new("key", "secret"),
-                Duration::from_mins(1),
-                Duration::ZERO
-            )
+            action.presign(&signer(), Duration::from_mins(1), Duration::ZERO)
         );
         assert!(
             shown.contains("http://localhost:9000/files/a") && !shown.contains("Signature"),

@@ -17,11 +17,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use metrics::histogram;
-use rusty_s3::Credentials;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::presign::Action;
+use crate::sigv4::Signer;
 use crate::{Content, Error};
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -44,12 +44,12 @@ const MAX_TEXT: usize = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Transport {
     client: Client<HttpsConnector<HttpConnector>, Body>,
-    credentials: Credentials,
+    signer: Signer,
 }
 
 impl Transport {
     /// A client for `endpoint`; this machine's trusted certificates are only read when the endpoint needs them.
-    pub fn new(endpoint: &Url, credentials: Credentials) -> Result<Self, Error> {
+    pub fn new(endpoint: &Url, signer: Signer) -> Result<Self, Error> {
         let mut tcp = HttpConnector::new();
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_nodelay(true);
@@ -63,11 +63,11 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .build(connector);
-        Ok(Self { client, credentials })
+        Ok(Self { client, signer })
     }
 
-    pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// Sends an idempotent request and tries again while the store is unavailable. The response has a status of
@@ -119,10 +119,8 @@ impl Transport {
         action: &Action,
         content: Option<&Content>,
     ) -> Result<Response<Incoming>, Error> {
-        let url = action.sign(&self.credentials, SIGNATURE_LIFETIME);
-        let mut request = Request::builder()
-            .method(action.method.to_str())
-            .uri(url.as_str());
+        let url = action.sign(&self.signer, SIGNATURE_LIFETIME);
+        let mut request = Request::builder().method(action.method.to_str()).uri(url);
         for (name, value) in &action.headers {
             request = request.header(*name, value);
         }

@@ -13,7 +13,7 @@ pub use database::TestDb;
 pub use jobs::RunningWorker;
 pub use mails::Mail;
 pub use redis::RedisServer;
-pub use store::TestStore;
+pub use store::{SampleStore, TestStore, external_store};
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};

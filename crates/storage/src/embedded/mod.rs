@@ -17,6 +17,7 @@ mod backend;
 mod credentials;
 mod disk;
 mod idle;
+mod lent;
 mod object_file;
 mod serve;
 

@@ -23,6 +23,7 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use super::idle::Idle;
+use super::lent::lend;
 
 const MAX_CONNECTIONS: usize = 512;
 const MAX_HEADERS: usize = 64;
@@ -102,21 +103,27 @@ where
 /// operation here needs one.
 async fn answer(service: S3Service, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let method = request.method().clone();
+    let (head, body) = request.into_parts();
+    let (body, rest) = lend(body, &head.headers);
     let mut response = if matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE) {
-        let path = request.uri().path().to_owned();
+        let path = head.uri.path().to_owned();
         // s3s logs whole requests, signatures included, and every 404 as an error.
         let answer = service
-            .call(request.map(Body::from))
+            .call(Request::from_parts(head, Body::http_body(body)))
             .with_subscriber(NoSubscriber::new());
         answer.await.unwrap_or_else(|error| {
             tracing::error!(%method, path, ?error, "the object store failed");
             status(StatusCode::INTERNAL_SERVER_ERROR)
         })
     } else {
+        drop(body);
         status(StatusCode::METHOD_NOT_ALLOWED)
     };
-    // What is stored came from users: it never runs, whatever its type says.
     let headers = response.headers_mut();
+    if !rest.discard().await {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    // What is stored came from users: it never runs, whatever its type says.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CONTENT_SECURITY_POLICY,

@@ -257,6 +257,64 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     assert!(keys(&subject.storage, Bucket::Quarantine, "").await.is_empty());
 }
 
+/// A client sends the whole file before it looks for an answer, and goes on with the same connection.
+#[tokio::test]
+async fn a_refused_upload_is_told_why_and_the_connection_goes_on() {
+    let subject = Subject::embedded().await;
+    let addr = subject.store().addr();
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    let body = vec![b'x'; 3_000_000];
+    for method in ["PUT", "POST", "PUT"] {
+        let head = format!(
+            "{method} /ally360-quarantine/a HTTP/1.1\r\nhost: {addr}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // An answer that does not wait would be out by now, and the connection closed.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stream.write_all(&body).await.expect("sent");
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert!(
+                stream.read_buf(&mut answer).await.expect("an answer") > 0,
+                "closed"
+            );
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let expected = if method == "PUT" {
+            "HTTP/1.1 403"
+        } else {
+            "HTTP/1.1 405"
+        };
+        assert!(
+            answer.starts_with(expected) && !answer.contains("connection: close"),
+            "{answer}"
+        );
+        let length: usize = answer
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next())
+            .map_or(0, |length| length.parse().expect("a number"));
+        let (_, read) = answer.split_once("\r\n\r\n").expect("a head");
+        let mut rest = vec![0; length - read.len()];
+        stream.read_exact(&mut rest).await.expect("the reason");
+    }
+    // Whoever asks first is told at once, and sends nothing.
+    let head = format!(
+        "PUT /ally360-quarantine/a HTTP/1.1\r\nhost: {addr}\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .await
+        .expect("closed after the answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 403") && answer.contains("connection: close"),
+        "{answer}"
+    );
+}
+
 #[tokio::test]
 async fn large_objects_are_refused_at_once() {
     let dir = directory();

@@ -5,5 +5,6 @@ mod contract;
 mod crash;
 mod embedded;
 mod limits;
+mod setup;
 mod support;
 mod uploads;

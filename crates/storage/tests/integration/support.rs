@@ -1,30 +1,23 @@
 //! Stores to test against.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use sha2::{Digest, Sha256};
 use storage::embedded::Options;
 use storage::{Bucket, EmbeddedStore, Error, Presigned, PutConditions, Storage, StorageConfig};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
+use testkit::SampleStore;
 
-/// A store with its buckets, and what it cannot do.
+/// A store with its buckets.
 pub struct Subject {
     pub storage: Storage,
     pub honours_create_only: bool,
-    /// `s3s-fs` is a sample: it keeps the bytes of refused uploads, ignores `If-Match` on reads, lists some keys
-    /// wrongly and makes file names of them that may be too long.
-    pub is_sample: bool,
     pub embedded: Option<EmbeddedStore>,
+    /// See there for what it cannot do.
+    sample: Option<SampleStore>,
     pub dir: TempDir,
     pub bucket_name: String,
 }
@@ -40,74 +33,46 @@ impl Subject {
         Self {
             storage,
             honours_create_only: true,
-            is_sample: false,
             embedded: Some(store),
+            sample: None,
             dir,
             bucket_name: "ally360".to_owned(),
         }
     }
 
     pub async fn s3s_fs() -> Self {
-        let dir = directory();
-        let backend = s3s_fs::FileSystem::new(dir.path()).expect("a file system");
-        let mut builder = S3ServiceBuilder::new(backend);
-        builder.set_auth(SimpleAuth::from_single("access", "secret"));
-        let service = builder.build();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let tasks = TaskTracker::new();
-        tasks.clone().spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tasks.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone()));
-            }
-        });
-        let config = StorageConfig {
-            minio_host: Some("127.0.0.1".to_owned()),
-            minio_port: port,
-            minio_access_key: "access".to_owned(),
-            minio_secret_key: "secret".to_owned(),
-            ..config()
-        };
-        let storage = Storage::external(&config).expect("a client");
-        storage.ensure_buckets().await.expect("buckets");
-        let bucket_name = config.minio_bucket_name;
+        let sample = SampleStore::start().await;
+        let config = sample.named(config());
         Self {
-            storage,
-            honours_create_only: true,
-            is_sample: true,
-            embedded: None,
-            dir,
-            bucket_name,
+            sample: Some(sample),
+            ..Self::server(config).await
         }
     }
 
     /// The server that the environment names, with buckets of this test's own.
     pub async fn external() -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let variable = |name: &str| std::env::var(format!("ALLY360_TEST_S3_{name}")).ok();
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let config = StorageConfig {
-            minio_host: Some(variable("HOST")?),
-            minio_port: variable("PORT").map_or(9000, |port| port.parse().expect("a port")),
-            minio_access_key: variable("ACCESS_KEY").expect("ALLY360_TEST_S3_ACCESS_KEY"),
-            minio_secret_key: variable("SECRET_KEY").expect("ALLY360_TEST_S3_SECRET_KEY"),
-            minio_region: variable("REGION").unwrap_or_else(|| "us-east-1".to_owned()),
-            minio_bucket_name: format!("ally360-test-{}-{number}", std::process::id()),
-            ..config()
-        };
+        let honours_create_only = std::env::var_os("ALLY360_TEST_S3_IGNORES_CREATE_ONLY").is_none();
+        Some(Self {
+            honours_create_only,
+            ..Self::server(testkit::external_store(config())?).await
+        })
+    }
+
+    async fn server(config: StorageConfig) -> Self {
         let storage = Storage::external(&config).expect("a client");
         storage.ensure_buckets().await.expect("buckets");
-        let bucket_name = config.minio_bucket_name;
-        let honours_create_only = variable("IGNORES_CREATE_ONLY").is_none();
-        let dir = directory();
-        Some(Self {
+        Self {
             storage,
-            honours_create_only,
-            is_sample: false,
+            honours_create_only: true,
             embedded: None,
-            dir,
-            bucket_name,
-        })
+            sample: None,
+            dir: directory(),
+            bucket_name: config.minio_bucket_name,
+        }
+    }
+
+    pub fn is_sample(&self) -> bool {
+        self.sample.is_some()
     }
 
     pub fn store(&self) -> &EmbeddedStore {
