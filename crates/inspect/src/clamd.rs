@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::DateTime;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::archive::Extent;
 use crate::config::{Address, ClamdSettings};
-use crate::verdict::{Refusal, Rejected, ScannerUnavailable, reason};
+use crate::verdict::{Refusal, Rejected, Scanner, ScannerUnavailable, reason};
 
 const CHUNK: usize = 64 * 1024;
 /// Longest reply that is read; real ones have the length of a signature's name.
@@ -53,8 +54,8 @@ impl Clamd {
     }
 
     /// `clamd 1.4.6/27800`: the versions of engine and signature database; only the engine's when the database
-    /// has no official part.
-    pub async fn version(&self) -> Result<String, ScannerUnavailable> {
+    /// has no official part, which alone has an age.
+    pub async fn version(&self) -> Result<Scanner, ScannerUnavailable> {
         self.within_timeout(self.ask_version()).await
     }
 
@@ -77,7 +78,7 @@ impl Clamd {
             let version = self.ask_version().await?;
             let reply = instream(self.connect().await?, File::open(path).await?).await?;
             match Reply::parse(&reply) {
-                Reply::Clean => Ok(Ok(version)),
+                Reply::Clean => Ok(Ok(version.name)),
                 Reply::Infected(name) => Ok(Err(Refusal::Infected { name })),
                 Reply::Unscannable(detail) => Ok(Err(Rejected::new(reason::UNSCANNABLE, detail).into())),
                 Reply::Error(detail) => Err(io::Error::other(detail)),
@@ -86,18 +87,12 @@ impl Clamd {
         .await
     }
 
-    async fn ask_version(&self) -> io::Result<String> {
+    async fn ask_version(&self) -> io::Result<Scanner> {
         let mut connection = self.connect().await?;
         connection.write_all(b"zVERSION\0").await?;
         let reply = read_reply(&mut connection).await?;
         let reply = String::from_utf8_lossy(&reply);
-        let version = reply.strip_prefix("ClamAV ").ok_or_else(|| unexpected(&reply))?;
-        let mut parts = version.trim_end_matches('\0').split('/').take(2).map(str::trim);
-        let (engine, database) = (parts.next().unwrap_or_default(), parts.next());
-        Ok(database.map_or_else(
-            || format!("clamd {engine}"),
-            |database| format!("clamd {engine}/{database}"),
-        ))
+        parse_version(&reply).ok_or_else(|| unexpected(&reply))
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Connection>> {
@@ -124,6 +119,24 @@ impl Clamd {
             }
         }
     }
+}
+
+/// `ClamAV 1.4.6/27800/Mon Nov 23 09:00:00 2026`, the time being of clamd's own time zone.
+fn parse_version(reply: &str) -> Option<Scanner> {
+    let version = reply.strip_prefix("ClamAV ")?;
+    let mut parts = version.trim_end_matches('\0').splitn(3, '/').map(str::trim);
+    let engine = parts.next().unwrap_or_default();
+    let name = parts.next().map_or_else(
+        || format!("clamd {engine}"),
+        |database| format!("clamd {engine}/{database}"),
+    );
+    let made = parts
+        .next()
+        .and_then(|made| DateTime::strptime("%a %b %e %H:%M:%S %Y", made).ok());
+    Some(Scanner {
+        name,
+        signatures_made: made,
+    })
 }
 
 /// Sends the file and returns the reply, also when clamd gives it before the end and closes.
@@ -237,6 +250,29 @@ mod tests {
                 "{reply:?}"
             );
         }
+    }
+
+    #[test]
+    fn signatures_have_the_age_that_the_version_tells() {
+        let parse = |reply: &str| {
+            let scanner = parse_version(reply).expect(reply);
+            (scanner.name, scanner.signatures_made.map(|made| made.to_string()))
+        };
+        let told = |made: &str| ("clamd 1.4.6/27800".to_owned(), Some(made.to_owned()));
+        assert_eq!(
+            parse("ClamAV 1.4.6/27800/Mon Nov 23 09:00:00 2026\0"),
+            told("2026-11-23T09:00:00")
+        );
+        assert_eq!(
+            parse("ClamAV 1.4.6/27800/Tue Nov  3 19:05:59 2026\0"),
+            told("2026-11-03T19:05:59")
+        );
+        assert_eq!(
+            parse("ClamAV 1.4.6/27800/today\0"),
+            ("clamd 1.4.6/27800".to_owned(), None)
+        );
+        assert_eq!(parse("ClamAV 1.4.6\0"), ("clamd 1.4.6".to_owned(), None));
+        assert!(parse_version("stream: OK\0").is_none());
     }
 
     #[test]

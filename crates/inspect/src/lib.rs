@@ -30,7 +30,7 @@ use kind::{Family, Kind};
 pub use config::{ConfigError, InspectConfig};
 pub use images::Thumbnail;
 use verdict::Refusal;
-pub use verdict::{Clean, ImageInfo, Rejected, ScannerUnavailable, Verdict, reason};
+pub use verdict::{Clean, ImageInfo, Rejected, Scanner, ScannerUnavailable, Verdict, reason};
 
 /// Largest file that is looked at, in bytes: it is read into memory.
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -57,14 +57,17 @@ impl Inspector {
         })
     }
 
-    /// Who scans: what [`Clean::scanned_by`] would say now. For readiness.
+    /// Who scans now. For readiness.
     ///
     /// # Errors
     /// clamd does not answer.
-    pub async fn scanner(&self) -> Result<String, ScannerUnavailable> {
+    pub async fn scanner(&self) -> Result<Scanner, ScannerUnavailable> {
         match &self.clamd {
             Some(clamd) => clamd.version().await,
-            None => Ok(BUILTIN.to_owned()),
+            None => Ok(Scanner {
+                name: BUILTIN.to_owned(),
+                signatures_made: None,
+            }),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What an inspection can come to.
 
+use jiff::civil::DateTime;
+
 /// The stable codes of [`Rejected::reason`].
 pub mod reason {
     /// No bytes at all.
@@ -62,6 +64,15 @@ pub enum Verdict {
     Rejected(Rejected),
     /// The bytes must not be kept: malware of that name.
     Infected { name: String },
+}
+
+/// Who looks for malware.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanner {
+    /// As [`Clean::scanned_by`].
+    pub name: String,
+    /// When its official signatures were made, by its own local time; `None` where it has none.
+    pub signatures_made: Option<DateTime>,
 }
 
 /// What is known of a file that may be kept.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use files::Files;
-use inspect::Inspector;
+use inspect::{Inspector, Scanner};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use kernel::app::App;
 use moka::future::Cache;
 use redis_link::{RedisConfig, RedisLink};
@@ -20,7 +22,10 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 const KEPT: Duration = Duration::from_secs(3);
 const REDIS_AWAY: &str = "Redis cannot be reached: limits and caches are each process's own until it is back";
 
-/// Why a service cannot be used.
+/// Older signatures are a week behind: those of ClamAV change every day.
+const SIGNATURES_FRESH: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Why a service cannot be used, or not as it should be.
 #[derive(Debug)]
 pub(crate) struct Fault {
     /// For everybody who asks.
@@ -48,7 +53,7 @@ impl Services {
 
 async fn look(app: &App) -> Arc<Vec<String>> {
     let mut told = match app.part::<Files>() {
-        Ok(files) => of_files(files).await,
+        Ok(files) => of_files(app, files).await,
         Err(_) => vec![
             "files are unavailable: separate processes need an object store to share, set MINIO_HOST"
                 .to_owned(),
@@ -61,9 +66,13 @@ async fn look(app: &App) -> Arc<Vec<String>> {
     Arc::new(told)
 }
 
-async fn of_files(files: &Files) -> Vec<String> {
+async fn of_files(app: &App, files: &Files) -> Vec<String> {
     let (store, scanner) = tokio::join!(store(&files.storage), scanner(&files.inspector));
-    let faults = [store.err(), scanner.err()].into_iter().flatten();
+    let scanner = match scanner {
+        Ok(scanner) => outdated(&scanner, app.clock.now()),
+        Err(fault) => Some(fault),
+    };
+    let faults = [store.err(), scanner].into_iter().flatten();
     let told = faults.map(|fault| {
         tracing::warn!(cause = fault.cause, "{}", fault.what);
         fault.what.to_owned()
@@ -103,7 +112,7 @@ pub(crate) async fn store(storage: &Storage) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Why nobody does.
-pub(crate) async fn scanner(inspector: &Inspector) -> Result<String, Fault> {
+pub(crate) async fn scanner(inspector: &Inspector) -> Result<Scanner, Fault> {
     let what = "the virus scanner cannot be reached: uploads wait for it";
     within(inspector.scanner())
         .await
@@ -119,6 +128,17 @@ pub(crate) async fn redis(config: &RedisConfig) -> Result<Option<String>, Fault>
     within(version)
         .await
         .map_err(|error| Fault::new(REDIS_AWAY, error))
+}
+
+/// Whether the scanner would miss what is new: uploads go on, somebody should look.
+pub(crate) fn outdated(scanner: &Scanner, now: Timestamp) -> Option<Fault> {
+    let made = scanner.signatures_made?;
+    // In the scanner's own time zone, so wrong by hours at most.
+    let age = now.duration_since(TimeZone::UTC.to_timestamp(made).ok()?);
+    (age > SIGNATURES_FRESH).then(|| Fault {
+        what: "the virus scanner's signatures are older than a week: new malware is not found",
+        cause: format!("{} of {}: does freshclam run?", scanner.name, made.date()),
+    })
 }
 
 impl Fault {

@@ -128,7 +128,7 @@ where
 }
 
 /// JPEG on white, or WebP with its transparency where that is smaller: for drawings, logos and screenshots, not for
-/// photos, as there is no lossy WebP encoder in Rust under a licence that fits.
+/// photos, as no release of `image` writes lossy WebP (docs/decisions/0013).
 fn encode(name: &'static str, image: DynamicImage) -> Result<Thumbnail, Rejected> {
     let (width, height) = (image.width(), image.height());
     let (rgb, rgba) = if image.color().has_alpha() {

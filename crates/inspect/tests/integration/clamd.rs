@@ -27,7 +27,7 @@ fn inspector(daemon: &Daemon) -> Inspector {
 async fn clean_and_infected_files_are_told_apart() {
     let Some(daemon) = Daemon::start("") else { return };
     let inspector = inspector(&daemon);
-    let scanner = inspector.scanner().await.expect("a version");
+    let scanner = inspector.scanner().await.expect("a version").name;
     assert!(
         scanner.starts_with("clamd 1.") || scanner.starts_with("clamd 0."),
         "{scanner}"

@@ -1,6 +1,7 @@
 //! Object store, virus scanner and Redis, as they are set.
 
 use inspect::Inspector;
+use kernel::clock::Clock;
 use kernel::config::Environment;
 use storage::Storage;
 
@@ -30,7 +31,7 @@ pub(super) async fn scanner(settings: &Settings, report: &mut Report) {
         Err(error) => return report.fail("scanner", error),
     };
     match services::scanner(&inspector).await {
-        Ok(scanner) if scanner == inspect::BUILTIN => {
+        Ok(scanner) if scanner.name == inspect::BUILTIN => {
             let text = "CLAMD_ADDRESS is not set: the built-in content check runs, which is no antivirus";
             if settings.config.environment == Environment::Production {
                 report.warn("scanner", text);
@@ -38,7 +39,10 @@ pub(super) async fn scanner(settings: &Settings, report: &mut Report) {
                 report.ok("scanner", text);
             }
         }
-        Ok(scanner) => report.ok("scanner", scanner),
+        Ok(scanner) => match services::outdated(&scanner, Clock::default().now()) {
+            Some(fault) => report.warn("scanner", format!("{} ({})", fault.what, fault.cause)),
+            None => report.ok("scanner", scanner.name),
+        },
         Err(fault) => report.fail("scanner", format!("{} ({})", fault.what, fault.cause)),
     }
 }

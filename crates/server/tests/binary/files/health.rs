@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -9,6 +10,7 @@ use super::support::Installation;
 use crate::support::{COMPANY, Client, External};
 
 const STORE_AWAY: &str = "the object store cannot be reached: uploads and downloads fail, files wait";
+const SIGNATURES_OLD: &str = "the virus scanner's signatures are older than a week: new malware is not found";
 const SCANNER_AWAY: &str = "the virus scanner cannot be reached: uploads wait for it";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +61,45 @@ async fn without_store_and_scanner_it_is_ready_and_says_what_is_missing() {
     sleep(Duration::from_millis(3100)).await;
     let ready = place.client.get("/health/ready").await.expect(200).json();
     assert_eq!(ready["reasons"], serde_json::json!([SCANNER_AWAY]));
+}
+
+/// In place of clamd: it has signatures of that time and scans nothing.
+#[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+async fn scanner_of(made: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let version = format!("ClamAV 1.4.6/27800/{made}\0");
+            connection.write_all(version.as_bytes()).await.ok();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_of_long_ago_are_told_and_end_nothing() {
+    let address = scanner_of("Mon Nov  3 09:00:00 2025").await;
+    let place = Installation::start(&[("CLAMD_ADDRESS", address.clone())]).await;
+    let ready = place.client.get("/health/ready").await.expect(200).json();
+    assert_eq!(
+        (&ready["status"], &ready["reasons"]),
+        (&"degraded".into(), &serde_json::json!([SIGNATURES_OLD]))
+    );
+    let doctor = |address: &str| {
+        let examined = place.external.program(["doctor"]);
+        examined.envs([("CLAMD_ADDRESS", address)]).run().success()
+    };
+    let report = doctor(&address);
+    let line =
+        format!("warn  scanner     {SIGNATURES_OLD} (clamd 1.4.6/27800 of 2025-11-03: does freshclam run?)");
+    assert!(report.stdout.contains(&line), "{}", report.stdout);
+    let fresh = doctor(&scanner_of("Sat Nov  3 09:00:00 2125").await);
+    assert!(
+        fresh.stdout.contains("ok    scanner     clamd 1.4.6/27800"),
+        "{}",
+        fresh.stdout
+    );
 }
 
 #[tokio::test]
