@@ -4,6 +4,7 @@
 //! Two rules keep a second upload with a still valid URL harmless: an upload URL writes the quarantine
 //! bucket only, and what is served are the very bytes that were scanned, which a worker copied out of it.
 
+mod alarm;
 mod arrivals;
 mod avatars;
 mod config;
@@ -65,6 +66,7 @@ pub fn modules() -> Vec<Module> {
         events::module(),
         arrivals::module(),
         process::module(),
+        alarm::module(),
         avatars::module(),
         tidy::module(),
         orphans::module(),

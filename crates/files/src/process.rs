@@ -19,7 +19,7 @@ use crate::file::{FileId, Status, Variant, variant_key};
 use crate::open::AwaitUpload;
 use crate::policy::key_name;
 use crate::remove::{RemoveObjects, later};
-use crate::{Files, quota};
+use crate::{Files, alarm, quota};
 
 pub(crate) fn module() -> Module {
     Module::new("file-processing")
@@ -305,6 +305,9 @@ pub(crate) async fn end_refused(
     .execute(&mut **tx)
     .await?;
     quota::settle(tx, open.reserved, 0).await?;
+    if status == Status::Infected {
+        alarm::raise(tx, id).await?;
+    }
     if status != Status::Infected || !files.config.keep_infected {
         tx.enqueue(&RemoveObjects::quarantined(open.upload_key)).await?;
     }

@@ -7,7 +7,6 @@ use kernel::app::App;
 use kernel::db::SystemTx;
 use kernel::error::Result;
 use kernel::job::{Job, JobCx, JobResult};
-use kernel::language::Language;
 use kernel::module::Module;
 use mail::{Letter, Mailer, Recipient};
 use serde::{Deserialize, Serialize};
@@ -87,19 +86,6 @@ mail_job! {
 /// Whom a mail goes to and what it says.
 type Mail<L> = Option<(Recipient, L)>;
 
-async fn recipient(tx: &mut SystemTx, user: Uuid) -> Result<Option<Recipient>> {
-    let row = sqlx::query!(
-        "select email, first_name, language from users where id = $1 and deleted_at is null",
-        user
-    );
-    let row = row.fetch_optional(&mut **tx).await?;
-    Ok(row.map(|row| Recipient {
-        address: row.email,
-        name: row.first_name,
-        language: Language::of_tag(&row.language).unwrap_or_default(),
-    }))
-}
-
 #[expect(clippy::disallowed_methods, reason = "users are global")]
 async fn begin(app: &App) -> Result<SystemTx> {
     app.db.system().await
@@ -116,7 +102,7 @@ async fn with_token<L: Letter>(
     let Some(mailed) = email_tokens::to_mail(&mut tx, app, id, purpose).await? else {
         return Ok(None);
     };
-    let to = recipient(&mut tx, mailed.user_id).await?;
+    let to = Recipient::find(&mut tx, mailed.user_id).await?;
     Ok(to.map(|to| (to, letter(&mailed.token, mailed.expires_in))))
 }
 
@@ -149,7 +135,7 @@ impl MailPasswordChanged {
         let mut tx = begin(app).await?;
         let at = sqlx::query_scalar!("select password_changed_at from users where id = $1", self.user);
         let at = at.fetch_optional(&mut *tx).await?.flatten();
-        let to = recipient(&mut tx, self.user).await?;
+        let to = Recipient::find(&mut tx, self.user).await?;
         Ok(to.zip(at).map(|(to, at)| {
             let reset_link = mailer.link(RESET);
             (to, mail::PasswordChanged { at: at.0, reset_link })
@@ -163,7 +149,7 @@ impl MailEmailChange {
         let Some(change) = email_changes::to_mail(&mut tx, app, self.change).await? else {
             return Ok(None);
         };
-        let Some(to) = recipient(&mut tx, change.user_id).await? else {
+        let Some(to) = Recipient::find(&mut tx, change.user_id).await? else {
             return Ok(None);
         };
         let to = Recipient {
@@ -182,7 +168,7 @@ impl MailEmailChangeNotice {
         let Some(change) = email_changes::to_mail(&mut tx, app, self.change).await? else {
             return Ok(None);
         };
-        let to = recipient(&mut tx, change.user_id).await?;
+        let to = Recipient::find(&mut tx, change.user_id).await?;
         Ok(to.map(|to| {
             let letter = mail::EmailChangeNotice {
                 link: mailer.link(&format!("/account/confirm-email#token={}", change.old_token)),
@@ -196,7 +182,7 @@ impl MailEmailChangeNotice {
 
 impl MailAccountExists {
     async fn letter(&self, app: &App, mailer: &Mailer) -> Result<Mail<mail::AccountExists>> {
-        let to = recipient(&mut begin(app).await?, self.user).await?;
+        let to = Recipient::find(&mut begin(app).await?, self.user).await?;
         Ok(to.map(|to| {
             let letter = mail::AccountExists {
                 sign_in_link: mailer.link("/"),
@@ -217,7 +203,7 @@ impl MailNewSignIn {
         let Some(session) = session.fetch_optional(&mut *tx).await? else {
             return Ok(None);
         };
-        let to = recipient(&mut tx, session.user_id).await?;
+        let to = Recipient::find(&mut tx, session.user_id).await?;
         Ok(to.map(|to| {
             let letter = mail::NewSignIn {
                 at: session.created_at.0,

@@ -121,3 +121,18 @@ pub struct NewSignIn {
 impl Letter for NewSignIn {
     const NAME: &'static str = "new-sign-in";
 }
+
+/// Tells a company that malware was uploaded.
+#[derive(Clone, Debug, Serialize)]
+pub struct MalwareFound {
+    pub company: Name,
+    pub filename: Name,
+    /// As the scanner calls it.
+    pub malware: Name,
+    /// When the upload was begun.
+    pub at: Timestamp,
+}
+
+impl Letter for MalwareFound {
+    const NAME: &'static str = "malware-found";
+}

@@ -22,15 +22,18 @@ mod words;
 pub use config::MailConfig;
 pub use kernel::language::Language;
 pub use letters::{
-    AccountExists, EmailChange, EmailChangeNotice, Invitation, NewSignIn, PasswordChanged, PasswordReset,
-    VerifyEmail,
+    AccountExists, EmailChange, EmailChangeNotice, Invitation, MalwareFound, NewSignIn, PasswordChanged,
+    PasswordReset, VerifyEmail,
 };
 pub use mailer::Mailer;
 pub use suppression::{Suppression, suppressed, unsuppress};
 pub use words::Name;
 
+use kernel::db::SystemTx;
+use kernel::error::Result;
 use kernel::module::Module;
 use serde::Serialize;
+use uuid::Uuid;
 
 /// Queue of all jobs that send a mail.
 pub const QUEUE: &str = "mail";
@@ -50,6 +53,25 @@ pub struct Recipient {
     /// How the mail greets; may be empty.
     pub name: String,
     pub language: Language,
+}
+
+impl Recipient {
+    /// A user, unless the account is gone.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn find(tx: &mut SystemTx, user: Uuid) -> Result<Option<Recipient>> {
+        let row = sqlx::query!(
+            "select email, first_name, language from users where id = $1 and deleted_at is null",
+            user
+        );
+        let row = row.fetch_optional(&mut **tx).await?;
+        Ok(row.map(|row| Recipient {
+            address: row.email,
+            name: row.first_name,
+            language: Language::of_tag(&row.language).unwrap_or_default(),
+        }))
+    }
 }
 
 /// The modules of this crate.

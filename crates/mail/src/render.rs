@@ -36,7 +36,7 @@ macro_rules! templates {
 
 const TEMPLATES: &[(&str, &str)] = templates![
     "verify-email" "password-reset" "password-changed" "email-change" "email-change-notice" "invitation"
-    "account-exists" "new-sign-in" "trial"
+    "account-exists" "new-sign-in" "malware-found" "trial"
 ];
 
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::render::render;
 use crate::{
-    AccountExists, EmailChange, EmailChangeNotice, Invitation, Language, Letter, Name, NewSignIn,
-    PasswordChanged, PasswordReset, Recipient, VerifyEmail,
+    AccountExists, EmailChange, EmailChangeNotice, Invitation, Language, Letter, MalwareFound, Name,
+    NewSignIn, PasswordChanged, PasswordReset, Recipient, VerifyEmail,
 };
 
 const HOURS: Duration = Duration::from_secs(3600);
@@ -110,6 +110,16 @@ fn new_sign_in() {
         device: "Firefox, Android".into(),
         origin: "203.0.113.7".into(),
         reset_link: link("reset-password"),
+    });
+}
+
+#[test]
+fn malware_found() {
+    written(&MalwareFound {
+        company: "Panadería <La Espiga> S.A.S.".into(),
+        filename: "factura.pdf.zip".into(),
+        malware: "Win.Test.EICAR_HDB-1".into(),
+        at: "2026-11-23T17:05:00Z".parse().expect("a time"),
     });
 }
 

@@ -185,6 +185,46 @@ async fn malware_is_never_downloadable() {
 }
 
 #[tokio::test]
+async fn malware_is_told_to_owners_and_uploader_once_an_hour() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let (cashier, other) = (t.member(&a, "cashier").await, t.member(&a, "cashier").await);
+    let stranger = t.tenant("b").await;
+    store(&t, &cashier, text("nómina.txt"), EICAR).await;
+    let told = async || {
+        let mails = t.mail().await;
+        let mut told: Vec<String> = mails.into_iter().map(|mail| mail.address).collect();
+        told.sort();
+        told
+    };
+    let mut expected = vec![a.email.clone(), cashier.email.clone()];
+    expected.sort();
+    assert_eq!(
+        told().await,
+        expected,
+        "neither {} nor {}",
+        other.email,
+        stranger.email
+    );
+    let mail = &t.mail_to(&a.email).await[0];
+    assert_eq!(mail.subject, "Bloqueamos un archivo con software malicioso");
+    // No mail client makes a link of it.
+    assert!(mail.text.contains("“nómina·txt”"), "{}", mail.text);
+
+    store(&t, &cashier, text("b.txt"), EICAR).await;
+    assert_eq!(told().await, expected, "they know");
+    execute(
+        &t,
+        "update ally.files set created_at = created_at - interval '61 minutes'",
+    )
+    .await;
+    store(&t, &a, text("c.txt"), EICAR).await;
+    expected.push(a.email.clone());
+    expected.sort();
+    assert_eq!(told().await, expected, "the owner, who uploaded it");
+}
+
+#[tokio::test]
 async fn infected_uploads_stay_in_quarantine_where_that_is_wanted() {
     let t = testkit::TestApp::with_files(server::service, |_| {}, |files| files.config.keep_infected = true)
         .await;

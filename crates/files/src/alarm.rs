@@ -1,0 +1,77 @@
+//! Telling a company that malware was uploaded: a mail to its owners and to who uploaded it.
+
+use kernel::app::App;
+use kernel::job::{Background, Job, JobCx, JobResult};
+use kernel::prelude::*;
+use mail::{Mailer, MalwareFound, Recipient};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::file::FileId;
+
+pub(crate) fn module() -> Module {
+    Module::new("file-alarms").job::<MailMalware>()
+}
+
+/// Tells one person.
+#[derive(Serialize, Deserialize)]
+struct MailMalware {
+    file_id: FileId,
+    user_id: Uuid,
+}
+
+impl Job for MailMalware {
+    const NAME: &'static str = "files.mail_malware";
+    const QUEUE: &'static str = mail::QUEUE;
+    const MAX_ATTEMPTS: i32 = mail::MAX_ATTEMPTS;
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        let (letter, to) = (self.letter(&cx).await?, self.recipient(&cx.app).await?);
+        match (letter, to) {
+            (Some(letter), Some(to)) => cx.app.part::<Mailer>()?.send(&cx, &to, &letter).await,
+            // The file or the person is gone.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl MailMalware {
+    async fn letter(&self, cx: &JobCx) -> Result<Option<MalwareFound>> {
+        let mut tx = cx.tenant_tx().await?;
+        let found = sqlx::query!(
+            r#"select filename, reason as "malware!", files.created_at, companies.name as company
+                 from files join companies using (tenant_id) where files.id = $1 and files.state = 'infected'"#,
+            self.file_id as _
+        );
+        let found = found.fetch_optional(&mut *tx).await?;
+        Ok(found.map(|found| MalwareFound {
+            company: found.company.into(),
+            filename: found.filename.into(),
+            malware: found.malware.into(),
+            at: found.created_at.0,
+        }))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "people are global")]
+    async fn recipient(&self, app: &App) -> Result<Option<Recipient>> {
+        Recipient::find(&mut app.db.system().await?, self.user_id).await
+    }
+}
+
+/// A file was found infected: has the company told, once an hour.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn raise(tx: &mut TenantTx<Background>, id: FileId) -> Result<()> {
+    let people = sqlx::query_scalar!(
+        "select user_id from memberships join files on files.id = $1
+          where memberships.state = 'active' and (role = 'owner' or user_id = uploaded_by)
+            and not exists (select from files where state = 'infected' and id <> $1
+                               and created_at > now() - interval '1 hour')",
+        id as _
+    );
+    for user_id in people.fetch_all(&mut **tx).await? {
+        tx.enqueue(&MailMalware { file_id: id, user_id }).await?;
+    }
+    Ok(())
+}
