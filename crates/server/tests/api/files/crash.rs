@@ -9,6 +9,7 @@ use kernel::clock::Clock;
 use kernel::db::{Db, PoolSize, RolePasswords};
 use kernel::keys::Keys;
 use serde_json::json;
+use storage::Storage;
 use testkit::TestApp;
 use tokio::sync::Notify;
 use worker::{Options, Worker};
@@ -17,14 +18,25 @@ use super::clamd::Clamd;
 use super::support::{EICAR, bytes, execute, id, png, put, room, send, status, text, until, value};
 use crate::app;
 
-pub async fn app_with_scanner(clamd: &Clamd) -> TestApp {
+async fn app_with_scanner(clamd: &Clamd) -> TestApp {
+    app_with(clamd, None).await
+}
+
+/// With that scanner, and another store than the embedded one where it is given.
+pub async fn app_with(clamd: &Clamd, storage: Option<Storage>) -> TestApp {
     let config = InspectConfig {
         clamd_address: Some(clamd.address.clone()),
         clamd_timeout_seconds: 5,
         ..InspectConfig::default()
     };
     let inspector = Inspector::new(&config).expect("an inspector");
-    let t = TestApp::with_files(server::service, |_| {}, |files| files.inspector = inspector).await;
+    let change = |files: &mut files::Files| {
+        files.inspector = inspector;
+        if let Some(storage) = storage {
+            files.storage = storage;
+        }
+    };
+    let t = TestApp::with_files(server::service, |_| {}, change).await;
     t.with_jobs(server::jobs().0)
 }
 

@@ -1,11 +1,15 @@
-//! The upload URL used again with other bytes, at every moment of the way: nothing is served that was not scanned.
+//! The upload URL used again with other bytes, at every moment of the way and on every store: nothing is served that
+//! was not scanned.
 
+use clap::Parser;
 use serde_json::json;
 use sqlx::Connection;
+use storage::{Storage, StorageConfig};
+use testkit::{SampleStore, external_store};
 
 use super::clamd::Clamd;
-use super::crash::app_with_scanner;
-use super::support::{bytes, id, put, send, status, text, until, value};
+use super::crash::app_with;
+use super::support::{bytes, id, put, status, text, until, value};
 
 /// When the other bytes are put.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,14 +28,31 @@ fn rounds() -> usize {
     }
 }
 
-async fn replay(moment: Moment) {
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    storage: StorageConfig,
+}
+
+/// On the embedded store, or on the one that the settings name.
+async fn replay(moment: Moment, store: Option<StorageConfig>) {
     let clamd = Clamd::start(0).await;
-    let t = app_with_scanner(&clamd).await;
+    let storage = store.map(|config| Storage::external(&config).expect("a client"));
+    if let Some(storage) = &storage {
+        storage.ensure_buckets().await.expect("buckets");
+    }
+    let t = app_with(&clamd, storage).await;
     let a = t.tenant("a").await;
     for round in 0..rounds() {
         let (first, second) = (format!("hello {round}"), format!("malware {round}"));
-        let upload = send(&a, text("a.txt"), first.clone()).await;
+        let upload = a
+            .post("/files/upload/presign", text("a.txt"))
+            .await
+            .created()
+            .json;
         let id = id(&upload);
+        assert_eq!(put(&upload, first.clone()).await, 200);
+        a.post(&format!("/files/{id}/complete"), json!({})).await.ok();
         if moment == Moment::BeforeTheScan {
             assert_eq!(put(&upload, second.clone()).await, 200);
         }
@@ -88,22 +109,39 @@ async fn replay(moment: Moment) {
     assert_eq!(left.objects, u64::try_from(kept).expect("few"), "{left:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_put_before_the_scan_is_what_is_scanned() {
-    replay(Moment::BeforeTheScan).await;
+macro_rules! on_every_store {
+    ($($test:ident: $moment:ident,)*) => {
+        mod embedded_store {
+            use super::{Moment, replay};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                replay(Moment::$moment, None).await;
+            })*
+        }
+        mod s3s_fs_store {
+            use super::{Defaults, Moment, Parser, SampleStore, replay};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let sample = SampleStore::start().await;
+                let store = sample.named(Defaults::parse_from(["test"]).storage);
+                replay(Moment::$moment, Some(store)).await;
+            })*
+        }
+        mod external_store {
+            use super::{Defaults, Moment, Parser, external_store, replay};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if let Some(store) = external_store(Defaults::parse_from(["test"]).storage) {
+                    replay(Moment::$moment, Some(store)).await;
+                }
+            })*
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_put_during_the_scan_is_not_served() {
-    replay(Moment::DuringTheScan).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_put_between_scan_and_promotion_is_not_served() {
-    replay(Moment::BetweenScanAndPromotion).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_put_after_promotion_is_not_served() {
-    replay(Moment::AfterPromotion).await;
-}
+on_every_store!(
+    what_is_put_before_the_scan_is_what_is_scanned: BeforeTheScan,
+    what_is_put_during_the_scan_is_not_served: DuringTheScan,
+    what_is_put_between_scan_and_promotion_is_not_served: BetweenScanAndPromotion,
+    what_is_put_after_promotion_is_not_served: AfterPromotion,
+);

@@ -24,10 +24,10 @@ fn company(number: u32) -> String {
 }
 
 #[tokio::test]
-async fn a_company_with_thousands_of_jobs_delays_nobody() {
+async fn a_company_with_twenty_thousand_jobs_delays_nobody() {
     let t = app().await;
     let mut conn = sql(&t).await;
-    execute(&mut conn, &flood(BIG, 5000, r#"[{"Sleep": 5}]"#)).await;
+    execute(&mut conn, &flood(BIG, 20_000, r#"[{"Sleep": 5}]"#)).await;
     for number in 1..=50 {
         execute(&mut conn, &flood(&company(number), 1, r#"[{"Sleep": 5}]"#)).await;
     }
