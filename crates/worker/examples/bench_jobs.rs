@@ -10,6 +10,7 @@
 )]
 
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -24,6 +25,8 @@ use kernel::keys::Keys;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use worker::{Options, Worker};
 
@@ -42,9 +45,15 @@ impl Job for Nothing {
     const NAME: &'static str = "bench.nothing";
     const QUEUE: &'static str = "bench";
     async fn run(self, _: JobCx) -> JobResult {
+        if let Some(starts) = STARTS.get() {
+            starts.send(Instant::now())?;
+        }
         Ok(())
     }
 }
+
+/// Hears of every start, in the process that measures the latency.
+static STARTS: OnceLock<UnboundedSender<Instant>> = OnceLock::new();
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -106,7 +115,14 @@ async fn bench(app: &App, server: &PgConnectOptions) -> anyhow::Result<()> {
         enqueue(app, company).await?,
         bare_enqueue(server).await?
     );
-    sqlx::raw_sql("drop table bare_queue; delete from ally.jobs where queue = 'bench'; delete from ally.job_runs where queue = 'bench'")
+    sqlx::raw_sql("delete from ally.jobs where queue = 'bench'")
+        .execute(&mut owner)
+        .await?;
+    let mut latencies = latencies(app, company).await?;
+    latencies.sort();
+    let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+    println!("latency {:.1} {:.1}", at(50), at(99));
+    sqlx::raw_sql("drop table bare_queue; delete from ally.job_runs where queue = 'bench'")
         .execute(&mut owner)
         .await?;
     Ok(())
@@ -140,7 +156,7 @@ async fn run(app: &App, company: Uuid, owner: &mut PgConnection, workers: u32) -
         .await?
     {
         ensure!(Instant::now() < deadline, "jobs are left");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
     }
     for process in &mut processes {
         process.kill()?;
@@ -202,4 +218,35 @@ async fn bare_enqueue(server: &PgConnectOptions) -> anyhow::Result<f64> {
     }))
     .await?;
     Ok(f64::from(JOBS) / begun.elapsed().as_secs_f64())
+}
+
+/// From the commit's return to the start of the job, in an idle worker; what carries the commit's bell to it belongs to
+/// the program that enqueues.
+async fn latencies(app: &App, company: Uuid) -> anyhow::Result<Vec<Duration>> {
+    let (starts, mut started) = unbounded_channel();
+    ensure!(STARTS.set(starts).is_ok(), "measured once");
+    let carried = app.clone();
+    app.tasks
+        .spawn(async move { carried.db.bell().carry(&carried.db).await });
+    let running = app.tasks.spawn(worker(app).run());
+    let mut latencies = Vec::new();
+    for round in 0..220 {
+        // Longer than the worker needs to be idle again, and another moment of its second each time.
+        sleep(Duration::from_millis(23)).await;
+        let mut tx = transaction(app, company).await?;
+        tx.enqueue(&Nothing {}).await?;
+        tx.commit().await?;
+        let committed = Instant::now();
+        let start = timeout(Duration::from_secs(10), started.recv()).await;
+        let start = start
+            .context("a job did not start")?
+            .context("the worker ended")?;
+        // The first rounds connect.
+        if round >= 20 {
+            latencies.push(start.saturating_duration_since(committed));
+        }
+    }
+    app.stopping.cancel();
+    running.await?;
+    Ok(latencies)
 }
