@@ -101,7 +101,8 @@ async fn every_other_upload_is_refused(subject: &Subject) {
         method: "DELETE",
         ..right.clone()
     };
-    assert_eq!(send(&deleted, "").await.status(), 403, "another method");
+    let status = send(&deleted, "").await.status();
+    assert!(status.is_client_error(), "another method: {status}");
     if subject.is_sample() {
         return;
     }
@@ -137,8 +138,10 @@ async fn an_expired_url_is_refused(subject: &Subject) {
     };
     let download = subject.storage.presign_get("old", &download).expect("a URL");
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    assert_eq!(send(&upload, BODY).await.status(), 403);
-    assert_eq!(send(&download, "").await.status(), 403);
+    for late in [send(&upload, BODY).await, send(&download, "").await] {
+        // 403, but for Garage.
+        assert!(late.status().is_client_error(), "{}", late.status());
+    }
 }
 
 async fn a_second_upload_is_refused_where_supported(subject: &Subject) {
