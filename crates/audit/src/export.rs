@@ -22,7 +22,9 @@ use crate::entries::{AuditEntry, AuditFilter, name_actors};
 const PAGE: usize = 500;
 
 pub(crate) fn module() -> Module {
-    Module::new("audit-export").routes(routes!(export))
+    Module::new("audit-export")
+        .routes(routes!(export))
+        .rate_limit("10/minute", per_tenant)
 }
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]

@@ -22,6 +22,8 @@ use crate::{FileId, Files};
 pub(crate) fn module() -> Module {
     Module::new("store-events")
         .routes(routes!(report))
+        // One store reports the uploads of all companies.
+        .rate_limit("6000/minute", per_address)
         .problems(&[&UNAUTHENTICATED, &NOT_FOUND])
 }
 

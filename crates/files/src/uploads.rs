@@ -39,6 +39,8 @@ const CONSTRAINTS: &[Constraint] = &[
 pub(crate) fn module() -> Module {
     Module::new("uploads")
         .routes(routes!(presign))
+        .rate_limit("600/minute", per_tenant)
+        .rate_limit("300/minute", per_user)
         .routes(routes!(complete))
         .permissions(PERMISSIONS)
         .constraints(CONSTRAINTS)

@@ -13,6 +13,7 @@ use kernel::app::App;
 use kernel::caller::{Caller, UserCaller};
 use kernel::db::Db;
 use kernel::error::{COMPANY_CLOSED, Error, NOT_A_MEMBER, Result, UNAUTHENTICATED};
+use kernel::limit::Overrides;
 use metrics::counter;
 use moka::future::Cache;
 use tracing::{info, warn};
@@ -28,6 +29,7 @@ struct Entry {
     user: UserCaller,
     /// Role in the company asked for, and the company's state.
     role: Option<(String, String)>,
+    limits: Overrides,
     /// Value of `generation` when loading began.
     loaded_at: u64,
 }
@@ -90,6 +92,7 @@ impl Callers {
             role,
             grants,
             suspended: state != "active",
+            limits: entry.limits.clone(),
         })
     }
 
@@ -166,7 +169,8 @@ impl Callers {
         let loaded_at = self.generation();
         let mut tx = self.db.system().await?;
         let row = sqlx::query!(
-            r#"select m.role as "role?", c.state as "state?"
+            r#"select m.role as "role?", c.state as "state?",
+                      array(select policy || '=' || rate from company_limits where company_id = $3) as "limits!"
                  from sessions s
                  join users u on u.id = s.user_id
                  left join (memberships m join companies c using (tenant_id))
@@ -189,6 +193,7 @@ impl Callers {
                 session_id: session,
             },
             role,
+            limits: Overrides::parse(row.limits.iter().map(String::as_str)),
             loaded_at,
         })
     }

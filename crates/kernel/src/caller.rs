@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::limit::Overrides;
+
 /// A signed-in user, without a company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserCaller {
@@ -28,6 +30,8 @@ pub struct Caller {
     pub grants: Arc<BTreeSet<&'static str>>,
     /// The company reads, and does not write.
     pub suspended: bool,
+    /// What the company may ask more or less often than others.
+    pub limits: Overrides,
 }
 
 impl Caller {

@@ -161,6 +161,20 @@ pub struct AuditConfig {
     pub audit_months: i32,
 }
 
+/// How much anybody may ask for.
+#[derive(Args, Clone, Debug)]
+pub struct LimitsConfig {
+    /// Rates of requests, in percent of the documented ones; 0 for none
+    #[arg(long, env = "ALLY360_RATE_LIMIT_PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub rate_limit_percent: u32,
+    /// Requests of companies worked on at once, per process [default: ALLY360_DB_APP_CONNECTIONS]
+    #[arg(long, env = "ALLY360_REQUESTS_AT_ONCE", value_parser = at_least_one())]
+    pub requests_at_once: Option<usize>,
+    /// Of these, requests of one company [default: half]
+    #[arg(long, env = "ALLY360_REQUESTS_PER_COMPANY", value_parser = at_least_one())]
+    pub requests_per_company: Option<usize>,
+}
+
 /// Every setting that request code reads.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -185,6 +199,8 @@ pub struct Config {
     pub jobs: JobsConfig,
     #[command(flatten)]
     pub audit: AuditConfig,
+    #[command(flatten)]
+    pub limits: LimitsConfig,
 }
 
 fn at_least_one() -> RangedU64ValueParser<usize> {

@@ -61,8 +61,10 @@ codes! {
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The body's media type is not supported here";
     VALIDATION_FAILED = 422 "validation-failed" "The request contains invalid values";
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused" "This idempotency key was used for another request";
+    RATE_LIMITED = 429 "rate-limited" "Too many requests; try again after the time in Retry-After";
     INTERNAL = 500 "internal" "Something went wrong on our side";
     BUSY = 503 "busy" "The service is busy; try again";
+    OVERLOADED = 503 "overloaded" "There is more to do than can be done now; try again";
     UNAVAILABLE = 503 "unavailable" "The service is temporarily unavailable";
     MISCONFIGURED = 503 "misconfigured" "The service is set up wrongly; its operator has to act";
     TIMEOUT = 503 "timeout" "The request took too long";

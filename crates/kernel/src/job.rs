@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::caller::{Caller, Cause, UserCaller};
 use crate::db::{SystemTx, TenantTx};
 use crate::error::{Error, Result};
+use crate::limit::Overrides;
 use crate::permissions;
 
 permissions! {
@@ -107,6 +108,7 @@ async fn begin(app: &App, tenant_id: Uuid, user: UserCaller) -> Result<TenantTx<
             role: "job",
             grants: BACKGROUND.clone(),
             suspended: false,
+            limits: Overrides::default(),
         },
     )
     .await

@@ -16,6 +16,7 @@ pub mod input;
 pub mod job;
 pub mod keys;
 pub mod language;
+pub mod limit;
 pub mod module;
 pub mod origin;
 pub mod output;
@@ -30,6 +31,7 @@ pub mod prelude {
     pub use crate::error::{Code, Constraint, Error, OnConstraint, Result, VALIDATION_FAILED};
     pub use crate::etag::{IfMatch, Tagged, Versioned};
     pub use crate::input::{Patch, Path, Query, Valid, plain_text};
+    pub use crate::limit::{per_address, per_api_key, per_tenant, per_user};
     pub use crate::module::Module;
     pub use crate::output::{Created, NoContent};
     pub use crate::page::{Key, List, Listed, Page, PageParams, Sort, contains};

@@ -1,8 +1,12 @@
-//! `ally360 company`: the states of a company, for operators.
+//! `ally360 company`: the states and limits of a company, for operators.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use identity::CompanyState;
+use kernel::limit::Rate;
+use limits::Policies;
 use uuid::Uuid;
 
 use crate::cli::say;
@@ -17,6 +21,16 @@ pub enum CompanyAction {
     Resume(Change),
     /// Let the company neither read nor write
     Close(Change),
+    /// List how often a company may ask, by policy, and change it
+    Limit {
+        /// Id of the company
+        id: Uuid,
+        /// Which of them to change
+        #[arg(requires = "rate")]
+        policy: Option<String>,
+        /// Such as 500/minute (second, minute, hour, day), or `default`
+        rate: Option<String>,
+    },
     /// List the changes of a company's state
     States {
         /// Id of the company
@@ -41,6 +55,7 @@ pub async fn command(settings: Settings, action: CompanyAction) -> anyhow::Resul
         CompanyAction::Suspend(change) => set(&app, CompanyState::Suspended, change).await,
         CompanyAction::Resume(change) => set(&app, CompanyState::Active, change).await,
         CompanyAction::Close(change) => set(&app, CompanyState::Closed, change).await,
+        CompanyAction::Limit { id, policy, rate } => limit(&app, id, policy.zip(rate)).await,
         CompanyAction::States { id } => states(&app, id).await,
     };
     app.db.close();
@@ -71,6 +86,36 @@ async fn states(app: &kernel::app::App, id: Uuid) -> anyhow::Result<()> {
             "{} {} {}",
             change.changed_at.0, change.state, change.reason
         ))?;
+    }
+    Ok(())
+}
+
+async fn limit(app: &kernel::app::App, id: Uuid, change: Option<(String, String)>) -> anyhow::Result<()> {
+    let policies = Policies::of(&crate::modules());
+    if let Some((policy, rate)) = change {
+        ensure!(
+            policies.of_companies().any(|known| known.name == policy),
+            "there is no policy {policy}: `ally360 company limit {id}` lists them"
+        );
+        let rate = match rate.as_str() {
+            "default" => None,
+            rate => Some(Rate::parse(rate).with_context(|| format!("{rate} is no rate such as 500/minute"))?),
+        };
+        limits::set_company_limit(app, id, &policy, rate)
+            .await
+            .with_context(|| format!("the limits of {id} were not changed"))?;
+    }
+    let own: BTreeMap<String, String> = limits::company_limits(app, id)
+        .await
+        .with_context(|| format!("the limits of {id} cannot be listed"))?
+        .into_iter()
+        .collect();
+    for policy in policies.of_companies() {
+        let (name, rate) = (&policy.name, policy.rate);
+        match own.get(name) {
+            Some(own) => say(&format!("{name} {own} (default {rate})"))?,
+            None => say(&format!("{name} {rate}"))?,
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! What every request passes: from the outside in, the envelope (request id, log line, panics, time
-//! limit, problem bodies, security headers), CORS, compression, and for known routes
+//! limit, problem bodies, security headers), CORS, compression, and for known routes limits,
 //! authentication and the tenant scope.
 
 use std::any::Any;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use identity::Identity;
@@ -18,6 +18,7 @@ use kernel::caller::Cause;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
 use kernel::origin::client_address;
+use limits::Limits;
 use metrics::counter;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -28,11 +29,16 @@ use crate::measured::Measured;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Authentication and tenant scope around the routes; what no route matches passes as 404 or 405.
-pub fn guard(router: Router<App>, app: &App, identity: Identity) -> Router<App> {
+/// Limits, authentication and tenant scope around the routes, the innermost first; what no route matches
+/// passes as 404 or 405.
+pub fn guard(router: Router<App>, app: &App, identity: Identity, limits: &Limits) -> Router<App> {
     router
-        .route_layer(from_fn_with_state(app.clone(), kernel::db::scope))
+        .route_layer(from_fn(kernel::db::scope))
+        .route_layer(from_fn_with_state(limits.clone(), limits::admit))
+        .route_layer(from_fn_with_state(app.clone(), kernel::db::received))
+        .route_layer(from_fn_with_state(limits.clone(), limits::by_caller))
         .route_layer(from_fn_with_state(identity.clone(), identity::authenticate))
+        .route_layer(from_fn_with_state(limits.clone(), limits::by_address))
         .route_layer(axum::Extension(identity))
         .method_not_allowed_fallback(async || Error::new(&METHOD_NOT_ALLOWED))
         .fallback(async || Error::new(&NOT_FOUND))
@@ -91,6 +97,8 @@ fn cors(app: &App) -> CorsLayer {
             header::RETRY_AFTER,
             REQUEST_ID,
             name("idempotency-replayed"),
+            name("ratelimit"),
+            name("ratelimit-policy"),
             name("x-tenant-id"),
         ])
         .max_age(Duration::from_secs(600))

@@ -25,6 +25,7 @@ use identity::Identity;
 use kernel::app::App;
 use kernel::job::{JobKind, Schedule};
 use kernel::module::Module;
+use limits::Limits;
 use tower_http::normalize_path::NormalizePath;
 
 pub use health::Readiness;
@@ -58,12 +59,12 @@ pub fn jobs() -> (Vec<JobKind>, Vec<Schedule>) {
 pub fn service(app: &App) -> Service {
     let modules = modules();
     kernel::module::register(&modules);
-    let problems = problem_codes(&modules);
+    let (problems, limits) = (problem_codes(&modules), Limits::new(app, &modules));
     let (api, document) = openapi::assemble(modules);
     let router = api
         .merge(health::routes(app))
         .merge(docs::routes(&document, problems));
-    let router = http::guard(router, app, Identity::new(app));
+    let router = http::guard(router, app, Identity::new(app), &limits);
     NormalizePath::trim_trailing_slash(http::envelop(router, app).with_state(app.clone()))
 }
 

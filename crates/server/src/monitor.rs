@@ -233,6 +233,22 @@ fn describe() {
         "ally360_limits_hit_total",
         "Work refused because a limit was reached, by limit"
     );
+    describe_counter!(
+        "ally360_rate_limited_total",
+        "Requests refused because somebody asks too often, by policy"
+    );
+    describe_counter!(
+        "ally360_rate_limit_fallbacks_total",
+        "Requests counted in this process because Redis was away"
+    );
+    seconds(
+        "ally360_request_wait_seconds",
+        "Wait for a slot of those who found none free, by gate",
+    );
+    describe_gauge!(
+        "ally360_requests_waiting",
+        "Requests that wait for a slot, by gate"
+    );
     describe_counter!("ally360_cache_requests_total", "Look-ups in a cache, by result");
     describe_gauge!("ally360_http_requests_in_flight", "Requests under way");
     describe_gauge!(

@@ -10,6 +10,7 @@ use kernel::app::App;
 use kernel::error::{CODES, Code};
 use kernel::idempotency::MAX_KEY_CHARS;
 use kernel::module::Module;
+use limits::Policies;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
         title = "Ally360 API",
         description = "Business data belongs to a company: name it with the `X-Company-ID` header, or use a \
             context token from `/auth/select-company`. Errors are RFC 9457 problems with a stable `code`. \
-            Lists are paged by cursor. A single resource has an `ETag`; send it back as `If-Match` when changing it.",
+            Lists are paged by cursor. How often something may be asked says `x-rate-limits` of the operation, and the \
+            headers `RateLimit-Policy` and `RateLimit` of the answer how it stands. A single resource has an `ETag`; send it back as `If-Match` when changing it.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(kernel::error::Problem, kernel::error::FieldError))
@@ -29,7 +31,7 @@ struct Document;
 
 /// The router of all modules and the finished document.
 pub fn assemble(modules: Vec<Module>) -> (Router<App>, Value) {
-    let codes = problem_codes(&modules);
+    let (codes, policies) = (problem_codes(&modules), Policies::of(&modules));
     let mut all = OpenApiRouter::with_openapi(Document::openapi());
     let mut module_codes = Vec::new();
     for module in modules {
@@ -40,7 +42,7 @@ pub fn assemble(modules: Vec<Module>) -> (Router<App>, Value) {
     }
     let (router, document) = all.split_for_parts();
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    complete(&mut document, &codes, &module_codes);
+    complete(&mut document, &codes, &module_codes, &policies);
     (router, document)
 }
 
@@ -58,7 +60,12 @@ fn own_codes(module: &Module) -> Vec<&'static Code> {
     module.problems.iter().copied().chain(constraints).collect()
 }
 
-fn complete(document: &mut Value, codes: &[&Code], module_codes: &[(String, Vec<&'static Code>)]) {
+fn complete(
+    document: &mut Value,
+    codes: &[&Code],
+    module_codes: &[(String, Vec<&'static Code>)],
+    policies: &Policies,
+) {
     document["components"]["securitySchemes"] = json!({
         "bearer": {"type": "http", "scheme": "bearer",
             "description": "An access or context token from `/auth/login` or `/auth/select-company`; on a company's data also an API key, \
@@ -84,6 +91,9 @@ fn complete(document: &mut Value, codes: &[&Code], module_codes: &[(String, Vec<
                 operation.as_object_mut(),
             ) {
                 complete_operation(operation, access_of(&method, path), &method, path, own);
+                let limits = policies.of_operation(&method, path).into_iter().flatten();
+                let limits = limits.map(|policy| format!("{} {}", policy.name, policy.rate).into());
+                operation.insert("x-rate-limits".to_owned(), Value::Array(limits.collect()));
             }
         }
     }
@@ -111,7 +121,7 @@ fn complete_operation(
         },
     );
     let has_body = operation.contains_key("requestBody");
-    let mut statuses = BTreeSet::from([500, 503]);
+    let mut statuses = BTreeSet::from([429, 500, 503]);
     statuses.extend((access != Access::Public).then_some(401));
     statuses.extend(
         (access == Access::Business || access == Access::UserWithOptionalCompany)

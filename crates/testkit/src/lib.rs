@@ -141,11 +141,14 @@ impl TestApp {
         let mut config = defaults.config;
         // As cheap as there is; the hashes of the kit's own users have the same parameters.
         config.auth.password_memory_kib = 8;
+        // Tests ask as often as they like, on machines that are busy.
+        config.limits.rate_limit_percent = 0;
+        config.database.db_acquire_seconds = 5;
         change(&mut config);
         let size = PoolSize {
             app: config.database.db_app_connections,
             system: config.database.db_system_connections,
-            acquire_timeout: Duration::from_secs(5),
+            acquire_timeout: Duration::from_secs(config.database.db_acquire_seconds),
         };
         // The test cluster trusts its socket: passwords are not looked at.
         let roles = RolePasswords {

@@ -8,6 +8,7 @@ use kernel::app::App;
 use kernel::caller::{Caller, UserCaller};
 use kernel::error::{COMPANY_CLOSED, Error, Result, UNAUTHENTICATED};
 use kernel::keys::Digest32;
+use kernel::limit::Overrides;
 use kernel::types::Timestamp;
 use moka::future::Cache;
 use uuid::Uuid;
@@ -84,7 +85,8 @@ impl ApiKeys {
         let loaded_at = callers.generation();
         let mut tx = self.app.db.system().await?;
         let key = sqlx::query!(
-            r#"select k.id, k.tenant_id, k.permissions, k.expires_at, c.state
+            r#"select k.id, k.tenant_id, k.permissions, k.expires_at, c.state,
+                      array(select policy || '=' || rate from company_limits where company_id = k.tenant_id) as "limits!"
                  from api_keys k join companies c using (tenant_id)
                 where k.token_hash = $1 and k.revoked_at is null"#,
             &hash[..]
@@ -105,6 +107,7 @@ impl ApiKeys {
             role: "api_key",
             grants: Arc::new(grants(&key.permissions)),
             suspended: key.state != "active",
+            limits: Overrides::parse(key.limits.iter().map(String::as_str)),
         };
         Ok(Arc::new(Entry {
             caller,

@@ -12,7 +12,7 @@ mod tenant_tx;
 pub use bell::Bell;
 pub use connect::{connect_options, ssl_free};
 pub use pool::PoolState;
-pub use scope::scope;
+pub use scope::{received, scope};
 pub use system_tx::SystemTx;
 pub use tenant_tx::TenantTx;
 

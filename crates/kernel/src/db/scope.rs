@@ -41,25 +41,31 @@ impl Slot {
     }
 }
 
-/// Route layer around every handler: reads the body before a connection is taken, runs writes in a
-/// task of their own so that a client's disconnect cannot cut them, and ends the transaction: a
-/// success commits, anything else rolls back. With an `Idempotency-Key` the answer is kept in the
-/// same transaction, or is the one that was kept. Transactions within know the request's [`Origin`].
-pub async fn scope(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Route layer: reads the body before anything is taken for the request, and runs writes in a task of their
+/// own, so that a client's disconnect cannot cut them.
+pub async fn received(State(app): State<App>, request: Request, next: Next) -> Response {
     let read = request.method().is_safe();
     let request = match prepared(&app, request, read).await {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
-    let origin = Origin::of(request.extensions());
     if read {
-        return origin.during(run(request, next, true)).await;
+        return next.run(request).await;
     }
-    let work = origin.during(run(request, next, false));
+    let work = async move { next.run(request).await };
     match app.tasks.spawn(work.in_current_span()).await {
         Ok(response) => response,
         Err(cause) => Error::internal(cause).into_response(),
     }
+}
+
+/// Route layer around every handler, within [`received`]: ends the transaction, a success commits, anything
+/// else rolls back. With an `Idempotency-Key` the answer is kept in the same transaction, or is the one that
+/// was kept. Transactions within know the request's [`Origin`].
+pub async fn scope(request: Request, next: Next) -> Response {
+    let read = request.method().is_safe();
+    let origin = Origin::of(request.extensions());
+    origin.during(run(request, next, read)).await
 }
 
 async fn run(mut request: Request, next: Next, read: bool) -> Response {

@@ -146,6 +146,7 @@ fn seeder(tenant_id: Uuid) -> Caller {
         role: "owner",
         grants: Arc::new(BTreeSet::from(["demo.seed"])),
         suspended: false,
+        limits: kernel::limit::Overrides::default(),
     }
 }
 

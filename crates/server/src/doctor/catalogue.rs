@@ -10,6 +10,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "refresh_tokens",
     "email_tokens",
     "company_states",
+    "company_limits",
     "email_changes",
     "mail_requests",
     "known_devices",
@@ -50,6 +51,7 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ("jobs", "work to be done; what it changes is audited"),
     ("job_runs", "a history itself"),
     ("company_states", "a history itself"),
+    ("company_limits", "how much operators allow a company"),
     ("api_key_uses", "when an API key was last used"),
     (
         "idempotency_keys",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use http::{Request, StatusCode};
@@ -350,10 +350,12 @@ fn counting(t: &TestApp, company: Uuid, answer: fn() -> Response) -> (Router, Ar
         role: "test",
         grants: Arc::new(BTreeSet::from(["background"])),
         suspended: false,
+        limits: kernel::limit::Overrides::default(),
     };
     let router = Router::new()
         .route("/", routing::post(handler))
-        .route_layer(from_fn_with_state(t.app.clone(), kernel::db::scope))
+        .route_layer(from_fn(kernel::db::scope))
+        .route_layer(from_fn_with_state(t.app.clone(), kernel::db::received))
         .route_layer(Extension(caller))
         .with_state(t.app.clone());
     (router, reached)

@@ -7,6 +7,7 @@ mod files;
 mod idempotency;
 mod identity;
 mod jobs;
+mod limits;
 mod mail;
 mod matrix;
 mod openapi;

@@ -235,6 +235,7 @@ pub async fn tx(app: &App, client: &Client) -> TenantTx<Background> {
         role: "owner",
         grants,
         suspended: false,
+        limits: kernel::limit::Overrides::default(),
     };
     TenantTx::begin(&app.db, caller).await.expect("transaction")
 }

@@ -48,12 +48,14 @@ impl Home {
         self.path().join("data")
     }
 
-    /// `ally360 ARGUMENTS` with this data directory, ports of its own choice and no other setting.
+    /// `ally360 ARGUMENTS` with this data directory, ports of its own choice, as many requests as a test sends
+    /// and no other setting.
     pub fn program<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
         let program = Program::new(arguments, self.path());
         let program = program
             .env("ALLY360_DATA_DIR", self.data())
-            .env("ALLY360_LISTEN", "127.0.0.1:0");
+            .env("ALLY360_LISTEN", "127.0.0.1:0")
+            .env("ALLY360_RATE_LIMIT_PERCENT", "0");
         program.env("ALLY360_STORE_LISTEN", "127.0.0.1:0")
     }
 

@@ -1,0 +1,83 @@
+//! The layers around every route that the modules declare. What they do not know, such as health, passes.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use kernel::error::{Error, OVERLOADED, RATE_LIMITED};
+use kernel::limit::Scope;
+use metrics::counter;
+
+use crate::charge::Charge;
+use crate::{Limits, Refusal, headers};
+
+/// Before authentication: what addresses are charged with, in this process, so that nobody costs a look-up
+/// whom nobody knows.
+pub async fn by_address(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let Some(places) = limits.places(&request).filter(|_| limits.0.rated) else {
+        return next.run(request).await;
+    };
+    let mut charges = limits.charges(places, request.extensions(), |scope| scope == Scope::Address);
+    if !limits.take_here(&mut charges) {
+        return refused(&limits, &charges);
+    }
+    let mut response = next.run(request).await;
+    if !response.headers().contains_key(headers::RATE_LIMIT) {
+        headers::tell(&limits, &charges, response.headers_mut());
+    }
+    response
+}
+
+/// After authentication: what company, user and API key are charged with and, where processes count
+/// together, the address.
+pub async fn by_caller(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let Some(places) = limits.places(&request).filter(|_| limits.0.rated) else {
+        return next.run(request).await;
+    };
+    let together = limits.0.redis.is_some();
+    let wanted = |scope| together || scope != Scope::Address;
+    let mut charges = limits.charges(places, request.extensions(), wanted);
+    if !charges.is_empty() && !limits.take(&mut charges).await {
+        return refused(&limits, &charges);
+    }
+    let mut response = next.run(request).await;
+    headers::tell(&limits, &charges, response.headers_mut());
+    response
+}
+
+/// Around the transaction, when the body has arrived: a slot, in its company's turn.
+pub async fn admit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    if limits.places(&request).is_none() {
+        return next.run(request).await;
+    }
+    let (gate, party) = limits.party(request.extensions());
+    let _slot = match gate.enter(party).await {
+        Ok(slot) => slot,
+        Err(refusal) => {
+            let limit = match refusal {
+                Refusal::Greedy => "requests_of_one",
+                Refusal::Full => "requests",
+            };
+            counter!("ally360_limits_hit_total", "limit" => limit).increment(1);
+            return Error::new(&OVERLOADED).into_response();
+        }
+    };
+    next.run(request).await
+}
+
+/// 429, naming the policy that refuses.
+fn refused(limits: &Limits, charges: &[Charge]) -> Response {
+    let mut error = Error::new(&RATE_LIMITED);
+    // The longest to wait for, if several refuse.
+    let wait = |charge: &&Charge| charge.quota.wait(charge.ahead);
+    if let Some(charge) = charges.iter().max_by_key(wait) {
+        let policy = limits.0.policies.name(charge.key.policy);
+        counter!("ally360_rate_limited_total", "policy" => policy.to_owned()).increment(1);
+        let seconds = u32::try_from(wait(&charge)).unwrap_or(u32::MAX);
+        error = error
+            .detail(format!("{policy} allows {}", charge.rate))
+            .retry_after(seconds.max(1));
+    }
+    let mut response = error.into_response();
+    headers::tell(limits, charges, response.headers_mut());
+    response
+}
