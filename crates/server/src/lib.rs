@@ -18,6 +18,7 @@ mod run;
 mod secrets;
 mod services;
 pub mod settings;
+mod start;
 mod telemetry;
 
 use axum::Router;

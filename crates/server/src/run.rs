@@ -1,7 +1,6 @@
 //! Starting, serving and stopping.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -15,12 +14,12 @@ use kernel::db::{Db, migrate};
 use kernel::keys::Keys;
 use log::LevelFilter;
 use redis_link::RedisLink;
+use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 use storage::{EmbeddedStore, Storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 use uuid::Uuid;
 use worker::Worker;
@@ -28,16 +27,10 @@ use worker::Worker;
 use crate::cli::say;
 use crate::monitor::Monitor;
 use crate::settings::Settings;
-use crate::{demo, health, listen, service, services};
+use crate::{demo, listen, service, start};
 
 /// Between two attempts to reach the object store at start.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
-/// Longest time that a start waits for what it can do without.
-const SERVICES: Duration = Duration::from_secs(10);
-/// Longest time of one attempt to log in to the database.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Between two looks at what a start waits for.
-const START_PAUSE: Duration = Duration::from_millis(100);
 
 /// What one process does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,43 +106,10 @@ impl Database {
             .context("the migrations failed")
     }
 
-    /// Waits until the server lets the login in, which a server that starts does not yet.
-    ///
-    /// # Errors
-    /// That of the last attempt, when so many seconds have passed, or of any one that is not about reaching it.
-    async fn wait(&self, seconds: u64) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(seconds);
-        let mut told = false;
-        loop {
-            let attempt = timeout(CONNECT, self.login.connect()).await;
-            let error = match attempt.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into()))) {
-                Ok(conn) => return Ok(conn.close().await?),
-                Err(error) => error,
-            };
-            if !is_passing(&error) || Instant::now() > deadline {
-                return Err(error).context("the database cannot be reached");
-            }
-            if !told {
-                warn!(%error, seconds, "waiting for the database");
-                told = true;
-            }
-            sleep(START_PAUSE).await;
-        }
-    }
-
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
-    }
-}
-
-/// Whether a server that is on its way could be the cause: not there yet, starting, recovering.
-fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(db) => matches!(db.code().as_deref(), Some("57P03" | "53300")),
-        _ => false,
     }
 }
 
@@ -302,7 +262,7 @@ async fn serve(
     let outcome = tokio::select! {
         signal = stop_signal() => Ok(signal),
         error = failed => Err(anyhow::Error::from(error)),
-        error = announce(&app, address, settings, dev) => Err(error),
+        error = start::announce(&app, address, settings, dev) => Err(error),
     };
     // Where the database is embedded there is no other process that could take over.
     let asked = matches!(outcome, Ok(signal) if signal == SignalKind::terminate());
@@ -373,54 +333,6 @@ async fn prepare(app: App, storage: Storage) {
     }
 }
 
-/// Prints `ready http://ADDR`, the one line of standard output, once `/health/ready` answers 200 and the
-/// services beside the database are there or were waited for. Resolves only when the process must not go on:
-/// the database is unsafe to serve, or did not come in time.
-async fn announce(app: &App, address: Option<SocketAddr>, settings: &Settings, dev: bool) -> anyhow::Error {
-    let limit = Duration::from_secs(settings.start_seconds);
-    let catalogue = health::Catalogue::default();
-    let (began, mut told) = (Instant::now(), Vec::new());
-    loop {
-        let readiness = health::readiness(app, &catalogue).await;
-        if let Some(reason) = health::refusal(&catalogue).filter(|_| !readiness.ready) {
-            return anyhow::anyhow!("refusing to serve: {reason}");
-        }
-        let missing = if readiness.ready {
-            services::awaited(app)
-                .await
-                .into_iter()
-                .map(str::to_owned)
-                .collect()
-        } else {
-            readiness.reasons
-        };
-        if missing.is_empty() {
-            break;
-        }
-        if missing != told {
-            warn!("waiting: {}", missing.join("; "));
-            told.clone_from(&missing);
-        }
-        if readiness.ready && began.elapsed() > limit.min(SERVICES) {
-            warn!("going on without what is missing");
-            break;
-        }
-        if began.elapsed() > limit {
-            return anyhow::anyhow!("not ready after {limit:?}: {}", missing.join("; "));
-        }
-        sleep(START_PAUSE).await;
-    }
-    if let Some(address) = address {
-        if dev {
-            demo::greet(address, &settings.data_dir);
-        }
-        if say(&format!("ready http://{address}")).is_err() {
-            warn!("standard output is closed");
-        }
-    }
-    pending().await
-}
-
 /// Waits for the next signal to end.
 async fn stop_signal() -> SignalKind {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -436,7 +348,9 @@ async fn stop_signal() -> SignalKind {
 /// `ally360 migrate up`.
 pub async fn migrate_up(settings: Settings) -> anyhow::Result<()> {
     let database = Database::open(&settings).await?;
-    database.wait(settings.start_seconds).await?;
+    if database.embedded.is_none() {
+        start::wait(&database.login, settings.start_seconds).await?;
+    }
     let applied = database.migrate(&settings).await;
     database.close().await;
     say(&format!(
