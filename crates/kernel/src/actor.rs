@@ -9,6 +9,7 @@ use http::Extensions;
 use uuid::Uuid;
 
 use crate::caller::{Caller, Cause, UserCaller};
+use crate::trace::TraceContext;
 
 /// Longest part of the setting, in characters.
 const MAX_CHARS: usize = 128;
@@ -44,6 +45,8 @@ pub struct Origin {
     /// The client's address.
     pub address: Option<IpAddr>,
     pub request_id: Option<String>,
+    /// What jobs that are enqueued meanwhile go on with.
+    pub trace: Option<TraceContext>,
 }
 
 impl Origin {
@@ -61,6 +64,16 @@ impl Origin {
             actor: actor.unwrap_or(Actor::Anonymous),
             address: cause.and_then(|cause| cause.address),
             request_id: cause.and_then(|cause| cause.request_id.clone()),
+            trace: cause.and_then(|cause| cause.trace.clone()),
+        }
+    }
+
+    /// What it is known by in logs and traces.
+    pub(crate) fn cause(self) -> Cause {
+        Cause {
+            request_id: self.request_id,
+            address: self.address,
+            trace: self.trace,
         }
     }
 
@@ -133,6 +146,7 @@ mod tests {
             },
             address: Some(IpAddr::from([10, 0, 0, 1])),
             request_id: Some("r\\'1\n|é".to_owned()),
+            trace: None,
         };
         assert_eq!(
             origin.setting(),

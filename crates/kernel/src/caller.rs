@@ -7,6 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::limit::Overrides;
+use crate::trace::TraceContext;
 
 /// A signed-in user, without a company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,6 @@ pub struct Cause {
     pub request_id: Option<String>,
     /// The client, as far as trusted proxies tell; none where nothing was listened on.
     pub address: Option<IpAddr>,
-    /// W3C trace context, as the client sent it.
-    pub traceparent: Option<String>,
+    /// The trace that it goes on: its own place in it, or where no traces are told, what the client sent.
+    pub trace: Option<TraceContext>,
 }

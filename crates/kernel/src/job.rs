@@ -13,12 +13,14 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::actor;
 use crate::app::App;
 use crate::caller::{Caller, Cause, UserCaller};
 use crate::db::{SystemTx, TenantTx};
 use crate::error::{Error, Result};
 use crate::limit::Overrides;
 use crate::permissions;
+use crate::trace::TraceContext;
 
 permissions! {
     /// What a job may do in its company; no role has it.
@@ -251,7 +253,11 @@ impl SystemTx {
     /// # Errors
     /// Those of the database.
     pub async fn enqueue<J: Job>(&mut self, job: &J) -> Result<Option<Uuid>> {
-        insert(self, job, &Origin::default(), Duration::ZERO).await
+        let origin = Origin {
+            cause: actor::Origin::current().cause(),
+            ..Origin::default()
+        };
+        insert(self, job, &origin, Duration::ZERO).await
     }
 }
 
@@ -270,9 +276,10 @@ async fn insert<J: Job>(
     delay: Duration,
 ) -> Result<Option<Uuid>> {
     let payload = serde_json::to_value(job).map_err(Error::internal)?;
+    let trace = origin.cause.trace.as_ref();
     let inserted = sqlx::query_scalar!(
-        "insert into jobs (tenant_id, id, queue, name, payload, priority, run_at, unique_key, created_by, request_id, traceparent, state)
-         values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7), $8, $9, $10, $11,
+        "insert into jobs (tenant_id, id, queue, name, payload, priority, run_at, unique_key, created_by, request_id, traceparent, tracestate, state)
+         values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7), $8, $9, $10, $11, $12,
                  case when $7 > 0 then 'scheduled' else 'ready' end)
              on conflict do nothing returning id",
         origin.tenant,
@@ -285,7 +292,8 @@ async fn insert<J: Job>(
         job.unique_key(),
         origin.user,
         origin.cause.request_id,
-        origin.cause.traceparent
+        trace.map(ToString::to_string),
+        trace.and_then(TraceContext::state)
     );
     Ok(inserted.fetch_optional(conn).await?)
 }

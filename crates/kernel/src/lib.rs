@@ -23,6 +23,7 @@ pub mod output;
 pub mod page;
 pub mod perm;
 pub mod text;
+pub mod trace;
 pub mod types;
 
 /// What a module file needs, in one import.

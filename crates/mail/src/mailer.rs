@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use kernel::app::App;
 use kernel::error::Result;
 use kernel::job::{JobCx, JobError, JobResult, complete};
+use kernel::trace;
 use lettre::message::Mailbox;
-use tracing::{info, warn};
+use tracing::{Instrument, Span, field, info, trace_span, warn};
 use uuid::Uuid;
 
 use crate::record::{Outcome, Record};
@@ -114,7 +115,8 @@ impl Mailer {
         // A task of its own: a run that is cut by its time or by a shutdown does not cut the dialogue with
         // the server, nor the record of how it ended.
         let tasks = cx.app.tasks.clone();
-        let sending = tasks.spawn(async move { mailer.deliver(&cx, &to, letter_name, &rendered).await });
+        let sending = async move { mailer.deliver(&cx, &to, letter_name, &rendered).await };
+        let sending = tasks.spawn(sending.in_current_span());
         sending.await.context("sending panicked")?
     }
 
@@ -155,7 +157,16 @@ impl Mailer {
             // Another worker has the job, or will.
             Delivery::Server(_) if cx.cancelled.is_cancelled() => Err(anyhow!("told to stop").into()),
             Delivery::Server(server) => {
-                match measured(server.send(message.envelope(), &message.formatted())).await {
+                let (host, port) = server.address();
+                let span = trace_span!(
+                    target: trace::TARGET, "SMTP", otel.name = "SMTP send", otel.kind = "client", otel.status_code = field::Empty,
+                    server.address = host, server.port = port, letter, outcome = field::Empty
+                );
+                let text = message.formatted();
+                match measured(server.send(message.envelope(), &text))
+                    .instrument(span)
+                    .await
+                {
                     Ok(answer) => Ok(conclude(cx, &record(Outcome::Sent, Some(&answer))).await?),
                     Err(Fault::NoSuchAddress(answer)) => {
                         Ok(conclude(cx, &record(Outcome::Refused, Some(&answer))).await?)
@@ -218,6 +229,11 @@ async fn measured<T>(sending: impl Future<Output = Result<T, Fault>>) -> Result<
         Err(Fault::NoSuchAddress(_) | Fault::Refused(_)) => "refused",
     };
     metrics::histogram!("ally360_mail_duration_seconds", "outcome" => outcome).record(started.elapsed());
+    let span = Span::current();
+    span.record("outcome", outcome);
+    if sent.is_err() {
+        span.record("otel.status_code", "error");
+    }
     sent
 }
 

@@ -81,6 +81,11 @@ impl Smtp {
         Ok(Smtp(Arc::new(server)))
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        (&self.0.host, self.0.port)
+    }
+
     /// Has the server take a mail; returns its answer.
     pub(crate) async fn send(&self, envelope: &Envelope, message: &[u8]) -> Result<String, Fault> {
         let dialogue = async {

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kernel::actor::{Actor, Origin};
+use tokio::runtime::Handle;
 
 use crate::audit_command::{self, AuditAction};
 use crate::company::{self, CompanyAction};
 use crate::mail::{self, MailAction};
 use crate::secrets::{self, Secrets};
 use crate::settings::Settings;
+use crate::telemetry::{Otlp, Traces};
 use crate::{doctor, openapi_document, probe, run, telemetry};
 
 /// Multi-tenant backend for small businesses.
@@ -134,7 +136,15 @@ pub fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    telemetry::init(cli.settings.config.debug);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let traces = match traces(&cli.command, runtime.handle()) {
+        Ok(traces) => traces,
+        Err(error) => return fail(&error),
+    };
+    telemetry::init(cli.settings.config.debug, traces.as_ref());
     // The doctor reports bad settings among the rest.
     if !matches!(cli.command, Command::Doctor)
         && let Err(faults) = cli.settings.config.validate()
@@ -142,14 +152,26 @@ pub fn main() -> std::process::ExitCode {
         return fail(&anyhow::anyhow!("{}", faults.join("\nally360: ")));
     }
     raise_file_limit();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
-    };
-    match runtime.block_on(by_command().during(Box::pin(execute(cli)))) {
+    let done = runtime.block_on(by_command().during(Box::pin(execute(cli))));
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    match done {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
+}
+
+/// Traces of what serves, if the environment asks for them.
+fn traces(command: &Command, runtime: &Handle) -> anyhow::Result<Option<Traces>> {
+    if !matches!(
+        command,
+        Command::Dev | Command::Serve | Command::Api | Command::Worker | Command::Scheduler
+    ) {
+        return Ok(None);
+    }
+    let otlp = Otlp::from_env()?;
+    otlp.map(|otlp| Traces::start(&otlp, runtime.clone())).transpose()
 }
 
 /// Names the line but does not show it: its value may be a secret.

@@ -18,6 +18,7 @@ use kernel::caller::Cause;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
 use kernel::origin::client_address;
+use kernel::trace::{self, TraceContext};
 use limits::Limits;
 use metrics::counter;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -89,6 +90,8 @@ fn cors(app: &App) -> CorsLayer {
             REQUEST_ID,
             name("x-company-id"),
             name("idempotency-key"),
+            name("traceparent"),
+            name("tracestate"),
         ])
         .expose_headers([
             header::ETAG,
@@ -107,15 +110,6 @@ fn cors(app: &App) -> CorsLayer {
 async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let measured = Measured::begin(&request);
     let id = request_id(request.headers());
-    let cause = Cause {
-        request_id: Some(id.clone()),
-        traceparent: traceparent(request.headers()),
-        address: request
-            .extensions()
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| client_address(peer.ip(), request.headers(), &app.config.http.trusted_proxies)),
-    };
-    request.extensions_mut().insert(cause);
     let method = request.method().clone();
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let route = request
@@ -123,8 +117,18 @@ async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> R
         .get::<MatchedPath>()
         .map_or("", MatchedPath::as_str);
     let span = info_span!(
-        "request", request.id = id, http.method = %method, http.route = route, user.id = field::Empty, api_key.id = field::Empty, tenant.id = field::Empty
+        "request", request.id = id, http.method = %method, http.route = route, user.id = field::Empty, api_key.id = field::Empty,
+        tenant.id = field::Empty, trace_id = field::Empty, span_id = field::Empty
     );
+    let cause = Cause {
+        request_id: Some(id.clone()),
+        trace: trace::follow(&span, TraceContext::of(request.headers())),
+        address: request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| client_address(peer.ip(), request.headers(), &app.config.http.trusted_proxies)),
+    };
+    request.extensions_mut().insert(cause);
     let mut response = answer(&app, request, next).instrument(span.clone()).await;
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allow = response.headers_mut().remove(header::ALLOW);
@@ -150,6 +154,11 @@ async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> R
             "answered"
         );
     });
+    trace::note(
+        &span,
+        "http.response.status_code",
+        i64::from(response.status().as_u16()),
+    );
     measured.end(response.status());
     response
 }
@@ -175,14 +184,6 @@ fn request_id(headers: &HeaderMap) -> String {
         (Some(id), None) if sane(id) => id.to_owned(),
         _ => kernel::ids::new_id().to_string(),
     }
-}
-
-/// The W3C trace context, if it has the shape of one.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
-    let parts: Vec<&str> = value.split('-').collect();
-    matches!(parts[..], [v, trace, span, flags] if hex(v, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2)).then(|| value.to_owned())
 }
 
 /// RFC 9110, 13.1.2: weak comparison.

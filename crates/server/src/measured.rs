@@ -116,7 +116,7 @@ mod tests {
         let recorder = PrometheusBuilder::new().build_recorder();
         let page = recorder.handle();
         let _here = metrics::set_default_local_recorder(&recorder);
-        crate::telemetry::init(false);
+        crate::telemetry::init(false, None);
         let router = Router::new()
             .route(
                 "/panics/{id}",
@@ -144,9 +144,14 @@ mod tests {
         let request = Request::get("/works").body(Body::empty()).expect("a request");
         drop(Measured::begin(&request));
 
+        // As a worker catches that of a job.
+        let job = async { panic!("a job's") };
+        let ended: Result<(), _> = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(job)).await;
+        assert!(ended.is_err());
+
         let page = page.render();
         for line in [
-            "ally360_panics_total 1",
+            "ally360_panics_total 2",
             r#"ally360_problems_total{code="internal"} 1"#,
             r#"ally360_http_request_duration_seconds_count{route="/panics/{id}",method="GET",status="5xx"} 1"#,
             r#"ally360_http_request_duration_seconds_count{route="/works",method="GET",status="2xx"} 1"#,

@@ -14,7 +14,7 @@ use axum::routing::get;
 use http::header;
 use kernel::app::App;
 use kernel::error::{BUSY, Error, Result};
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use moka::future::Cache;
@@ -61,6 +61,10 @@ impl Monitor {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).context("metrics are recorded already")?;
         describe();
+        // Rare: one that appeared with its first event would show no increase, and nobody would be told.
+        for rare in ["ally360_panics_total", "ally360_jobs_lost_total"] {
+            counter!(rare).increment(0);
+        }
         Ok(Monitor {
             listener,
             recorder: handle,
@@ -228,6 +232,10 @@ fn describe() {
     describe_counter!(
         "ally360_jobs_lost_total",
         "Jobs taken back from a worker that died or stalled"
+    );
+    describe_counter!(
+        "ally360_trace_spans_total",
+        "Spans of traces that were sent, that the collector did not take, or that found no room"
     );
     describe_counter!(
         "ally360_limits_hit_total",

@@ -9,7 +9,19 @@ use server::cli::Cli;
 const EXAMPLE: &str = include_str!("../../../.env.example");
 
 /// Read from the environment only, by whoever they are for.
-const NO_FLAG: [&str; 2] = ["ALLY360_PG_BIN", "RUST_LOG"];
+const NO_FLAG: [&str; 11] = [
+    "ALLY360_PG_BIN",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "RUST_LOG",
+];
 
 /// Names in the file with their values; `None` for those that are commented out.
 fn documented() -> BTreeMap<String, Option<String>> {

@@ -11,6 +11,7 @@ mod config;
 mod content;
 pub mod embedded;
 mod error;
+mod http_client;
 mod presign;
 mod setup;
 mod sigv4;
@@ -23,6 +24,7 @@ pub use config::{ConfigError, Credentials, StorageConfig};
 pub use content::Content;
 pub use embedded::{Arrival, EmbeddedStore, StartError};
 pub use error::Error;
+pub use http_client::{HttpClient, http_client};
 pub use presign::{GetOptions, Presigned, PutConditions};
 pub use setup::QUARANTINE_DAYS;
 

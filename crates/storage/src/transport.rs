@@ -12,25 +12,21 @@ use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kernel::trace;
 use metrics::histogram;
 use tokio::time::{sleep, timeout};
+use tracing::{Instrument, Span, field, trace_span};
 use url::Url;
 
+use crate::http_client::{HttpClient, http_client};
 use crate::presign::Action;
 use crate::sigv4::Signer;
 use crate::{Content, Error};
 
 type Body = BoxBody<Bytes, io::Error>;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time without a byte in either direction.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Shorter than any server keeps a connection at rest, so that no request meets a closing one.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of our own signatures: each attempt is signed anew, so this only has to cover clock differences.
 const SIGNATURE_LIFETIME: Duration = Duration::from_mins(15);
 /// Between attempts; one more attempt than pauses.
@@ -43,27 +39,17 @@ const MAX_TEXT: usize = 8 * 1024 * 1024;
 /// An HTTP client that signs.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: HttpClient<Body>,
     signer: Signer,
 }
 
 impl Transport {
     /// A client for `endpoint`; this machine's trusted certificates are only read when the endpoint needs them.
     pub fn new(endpoint: &Url, signer: Signer) -> Result<Self, Error> {
-        let mut tcp = HttpConnector::new();
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(endpoint.scheme() == "https")?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .build(connector);
-        Ok(Self { client, signer })
+        Ok(Self {
+            client: http_client(endpoint.scheme() == "https")?,
+            signer,
+        })
     }
 
     pub fn signer(&self) -> &Signer {
@@ -102,13 +88,22 @@ impl Transport {
         content: Option<&Content>,
     ) -> Result<Response<Incoming>, Error> {
         let started = Instant::now();
-        let response = self.exchange(action, content).await;
+        let method = action.method.to_str();
+        let span = trace_span!(
+            target: trace::TARGET, "S3", otel.name = format!("S3 {method}"), otel.kind = "client", otel.status_code = field::Empty,
+            rpc.system = "aws-api", rpc.service = "S3", http.request.method = method, server.address = action.url.host_str(),
+            server.port = action.url.port_or_known_default(), outcome = field::Empty
+        );
+        let response = self.exchange(action, content).instrument(span.clone()).await;
         let outcome = match &response {
             Ok(_) | Err(Error::NotFound | Error::PreconditionFailed) => "answered",
             Err(Error::Unavailable(_)) => "unavailable",
             Err(_) => "failed",
         };
-        let method = action.method.to_str();
+        span.record("outcome", outcome);
+        if outcome != "answered" {
+            span.record("otel.status_code", "error");
+        }
         histogram!("ally360_storage_request_duration_seconds", "method" => method, "outcome" => outcome)
             .record(started.elapsed());
         response
@@ -123,6 +118,9 @@ impl Transport {
         let mut request = Request::builder().method(action.method.to_str()).uri(url);
         for (name, value) in &action.headers {
             request = request.header(*name, value);
+        }
+        if let (Some(here), Some(headers)) = (trace::of(&Span::current()), request.headers_mut()) {
+            here.write(headers);
         }
         let sent = Arc::new(AtomicU64::new(0));
         let unreadable = Arc::new(OnceLock::new());
@@ -239,22 +237,4 @@ fn unavailable(error: &dyn std::error::Error) -> Error {
         cause = error.source();
     }
     Error::Unavailable(message)
-}
-
-/// aws-lc-rs whatever the process's default provider is; without `trust` no server is trusted.
-fn tls(trust: bool) -> Result<rustls::ClientConfig, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    if trust {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            let missing =
-                "this machine has no trusted certificates; install ca-certificates or set SSL_CERT_FILE";
-            return Err(Error::Protocol(missing.to_owned()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Protocol(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -78,7 +78,7 @@ pub(crate) async fn claim(app: &App, claim: &Claim<'_>) -> Result<Vec<Claimed>> 
                   started_at = statement_timestamp(), lease_until = statement_timestamp() + make_interval(secs => $5)
              from picked where jobs.tenant_id = picked.tenant_id and jobs.id = picked.id
         returning jobs.tenant_id, jobs.id, jobs.name, jobs.payload, jobs.attempt, jobs.failures, jobs.created_by,
-                  jobs.request_id, jobs.traceparent"#,
+                  jobs.request_id, jobs.traceparent, jobs.tracestate"#,
         claim.queue,
         claim.limit,
         claim.per_tenant,

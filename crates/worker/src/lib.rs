@@ -37,4 +37,5 @@ pub(crate) struct Claimed {
     pub created_by: Option<Uuid>,
     pub request_id: Option<String>,
     pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
 }

@@ -8,11 +8,12 @@ use kernel::actor::{Actor, Origin};
 use kernel::app::App;
 use kernel::caller::Cause;
 use kernel::job::{JobCx, JobKind};
+use kernel::trace::{self, TraceContext};
 use metrics::{counter, histogram};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, Span, error, field, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::claim::{Claim, claim};
@@ -156,18 +157,21 @@ impl Worker {
         };
         let span = info_span!(
             "job", job.id = %job.id, job.name = job.name, job.attempt = job.attempt, tenant.id = %job.tenant_id,
-            request.id = job.request_id, traceparent = job.traceparent
+            request.id = job.request_id, trace_id = field::Empty, span_id = field::Empty
         );
+        let caller = job.traceparent.as_deref();
+        let caller = caller.and_then(|parent| TraceContext::parse(parent, job.tracestate.as_deref()));
+        let trace = trace::follow(&span, caller);
         let worker = self.clone();
         let work = async move {
-            worker.run_one(job).await;
+            worker.run_one(job, trace).await;
             drop(slot);
             worker.0.wake.notify_one();
         };
         self.0.tasks.spawn(work.instrument(span));
     }
 
-    async fn run_one(&self, mut job: Claimed) {
+    async fn run_one(&self, mut job: Claimed, trace: Option<TraceContext>) {
         let inner = &self.0;
         let Some(kind) = inner.kinds.get(job.name.as_str()) else {
             let ending = Ending::Failed(format!("this program knows no job {}", job.name));
@@ -189,7 +193,7 @@ impl Worker {
             cause: Cause {
                 address: None,
                 request_id: job.request_id.take(),
-                traceparent: job.traceparent.take(),
+                trace,
             },
             cancelled: stop.token.clone(),
             committed: Arc::default(),
@@ -201,6 +205,7 @@ impl Worker {
             },
             address: None,
             request_id: cx.cause.request_id.clone(),
+            trace: cx.cause.trace.clone(),
         };
         let started = Instant::now();
         let ending = origin.during(execute(kind, job.payload.take(), cx, &stop)).await;
@@ -271,5 +276,6 @@ impl Worker {
 }
 
 fn measure(job: &'static str, outcome: &'static str, took: Duration) {
+    trace::note(&Span::current(), "job.outcome", outcome);
     histogram!("ally360_job_duration_seconds", "job" => job, "outcome" => outcome).record(took);
 }

@@ -25,7 +25,8 @@ const AS_OWNER: &str = "set role ally_owner; set row_security = off; set search_
 /// # Errors
 /// When the login may not create roles, or a migration fails; a failed one leaves nothing behind.
 pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Result<usize> {
-    let mut conn = login.clone().connect().await?;
+    // A statement that has to wait would be logged as slow, and one of them holds a password.
+    let mut conn = login.clone().disable_statement_logging().connect().await?;
     take_turn(&mut conn).await?;
     bootstrap(&mut conn).await?;
     for (role, password) in [(APP_ROLE, &roles.app), (SYSTEM_ROLE, &roles.system)] {
@@ -122,5 +123,27 @@ async fn set_password(conn: &mut PgConnection, role: &str, password: &str) -> sq
     match sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await {
         Err(sqlx::Error::Database(e)) if e.message().contains("concurrently updated") => Ok(()),
         result => result.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_migration_file_is_in_the_program() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .expect("the migrations")
+            .map(|file| file.expect("an entry").file_name().into_string().expect("text"))
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let known = MIGRATIONS
+            .iter()
+            .map(|m| format!("{}_{}.sql", m.version, m.description.replace(' ', "_")));
+        assert_eq!(known.collect::<Vec<_>>(), files);
     }
 }

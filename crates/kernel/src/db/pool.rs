@@ -16,6 +16,7 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
 use crate::error::{BUSY, Error, Result, UNAVAILABLE};
+use crate::trace;
 
 type Manager = <sqlx::Postgres as sqlx::Database>::TransactionManager;
 
@@ -102,6 +103,7 @@ impl Pool {
     /// Begins a transaction with this statement. Connections that died while idle show here, before
     /// anything was done: they are discarded and the next one is tried.
     pub async fn begin(&self, statement: SqlStr) -> Result<Tx> {
+        let started = Instant::now();
         let mut stale = self.lent.status().max_size;
         let statement = self.tidied(statement);
         loop {
@@ -112,6 +114,7 @@ impl Pool {
             match timeout(BEGIN, Manager::begin(&mut tx, Some(statement.clone()))).await {
                 Ok(Ok(())) => {
                     tx.begun = true;
+                    trace::statement("BEGIN", started);
                     return Ok(tx);
                 }
                 Ok(Err(error)) if stale > 0 && is_stale(&error) => stale -= 1,
@@ -188,7 +191,9 @@ pub(super) struct Tx {
 impl Tx {
     /// Makes the changes durable.
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        let started = Instant::now();
         Manager::commit(&mut self).await?;
+        trace::statement("COMMIT", started);
         self.conn = None;
         Ok(())
     }

@@ -72,12 +72,13 @@ impl<P> TenantTx<P> {
 }
 
 impl<P: Permission> TenantTx<P> {
-    /// Outside a request (background work, seeding): commits only by [`commit`](Self::commit).
+    /// Outside the scope of a response (background work, seeding, several transactions in a request): commits only by
+    /// [`commit`](Self::commit).
     ///
     /// # Errors
     /// `permission-missing`, or those of the database.
     pub async fn begin(db: &Db, caller: Caller) -> Result<Self> {
-        TenantTx::open(db, caller, Cause::default(), None).await
+        TenantTx::open(db, caller, Origin::current().cause(), None).await
     }
 
     /// Makes the changes durable now.

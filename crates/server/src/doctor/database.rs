@@ -88,18 +88,8 @@ async fn server(conn: &mut PgConnection, report: &mut Report) -> sqlx::Result<()
     .await?;
     report.add("database", patch_level(version));
 
-    let difference = Clock::default().now().as_millisecond().abs_diff(now_ms);
-    if difference < CLOCK_TOLERANCE_MS {
-        report.ok("clock", format!("{difference} ms from the database's"));
-    } else {
-        report.fail(
-            "clock",
-            format!(
-                "{} s from the database's: synchronise both with NTP",
-                difference / 1000
-            ),
-        );
-    }
+    let ahead = Clock::default().now().as_millisecond() - now_ms;
+    report.add("clock", clock(ahead));
 
     for wanted in ["pg_trgm", "btree_gin"] {
         if extensions.iter().any(|there| there == wanted) {
@@ -112,6 +102,22 @@ async fn server(conn: &mut PgConnection, report: &mut Report) -> sqlx::Result<()
         }
     }
     Ok(())
+}
+
+/// By how many milliseconds this machine is ahead of the database.
+fn clock(ahead: i64) -> (Verdict, String) {
+    let difference = ahead.unsigned_abs();
+    if difference < CLOCK_TOLERANCE_MS {
+        return (Verdict::Ok, format!("{difference} ms from the database's"));
+    }
+    let which = if ahead > 0 { "ahead of" } else { "behind" };
+    (
+        Verdict::Fail,
+        format!(
+            "{} s {which} the database's: synchronise both with NTP",
+            difference / 1000
+        ),
+    )
 }
 
 /// `version` as `server_version_num` has it: 150020 is 15.20.
@@ -173,6 +179,20 @@ async fn catalogue(conn: &mut PgConnection, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_may_differ_by_seconds_and_no_more() {
+        assert_eq!(clock(4999).0, Verdict::Ok);
+        assert_eq!(clock(-4999).0, Verdict::Ok);
+        assert_eq!(
+            clock(-3_600_000),
+            (
+                Verdict::Fail,
+                "3600 s behind the database's: synchronise both with NTP".to_owned()
+            )
+        );
+        assert!(clock(5000).1.starts_with("5 s ahead of"));
+    }
 
     #[test]
     fn old_servers_fail_and_unpatched_ones_are_warned_of() {

@@ -1,9 +1,6 @@
-//! What can be told without the database: settings, secret, disk.
+//! What can be told without the database: settings, disk.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use kernel::config::SAMPLE_SECRET;
+use std::path::{Path, PathBuf};
 
 use super::report::{Report, Verdict};
 use crate::settings::Settings;
@@ -23,77 +20,59 @@ pub(super) fn settings(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// The secret of tokens and role passwords. A missing one is told by whoever needs it.
-pub(super) fn secret(settings: &Settings, report: &mut Report) {
-    let file = settings.data_dir.join("secret");
-    match &settings.config.auth.app_secret_string {
-        Some(secret) => report.add("secret", strength("APP_SECRET_STRING", secret)),
-        None => {
-            if let Ok(secret) = std::fs::read_to_string(&file) {
-                report.add("secret", strength(&file.display().to_string(), &secret));
-                privacy(&file, report);
-            }
+/// Space where this machine keeps something: below the data directory what is embedded, the database's log of
+/// changes where it was put elsewhere, and the files that are being looked into.
+pub(super) fn disk(settings: &Settings, embedded_database: bool, report: &mut Report) {
+    let data = &settings.data_dir;
+    let mut places = Vec::new();
+    if embedded_database || settings.storage.is_embedded() {
+        places.push((data.clone(), "a full disk stops database and uploads"));
+    }
+    let wal = data.join("postgres/pg_wal");
+    if embedded_database && device(&wal) != device(data) {
+        places.push((
+            wal,
+            "a full disk ends the database, and it does not start again before",
+        ));
+    }
+    places.push((std::env::temp_dir(), "files are copied here to be scanned"));
+    for (place, why) in places {
+        match free_mib(&place) {
+            Some(mib) => report.add("disk", space(&place, mib, why)),
+            None => report.warn(
+                "disk",
+                format!("the free space of {} cannot be told", place.display()),
+            ),
         }
     }
 }
 
-fn strength(source: &str, secret: &str) -> (Verdict, String) {
-    const REPLACE: &str = "choose your own (openssl rand -hex 32)";
-    if secret == SAMPLE_SECRET {
-        (
-            Verdict::Warn,
-            format!("{source} is the guide's sample, which everybody knows: {REPLACE}"),
-        )
-    } else if secret.len() < 32 {
-        (
-            Verdict::Warn,
-            format!(
-                "{source} has {} bytes, at least 32 are safe: {REPLACE}",
-                secret.len()
-            ),
-        )
-    } else {
-        (Verdict::Ok, format!("{source} has {} bytes", secret.len()))
-    }
+/// Of the place, or of where it will be.
+fn existing(place: &Path) -> Option<PathBuf> {
+    let place = std::path::absolute(place).ok()?;
+    place.ancestors().find(|dir| dir.exists()).map(Path::to_owned)
 }
 
-fn privacy(file: &Path, report: &mut Report) {
-    let mode = file.metadata().map_or(0, |file| file.permissions().mode());
-    if mode & 0o077 != 0 {
-        let file = file.display();
-        report.fail(
-            "secret",
-            format!("{file} can be read by other users: chmod 600 {file}, and make a new one if they did"),
-        );
-    }
+fn free_mib(place: &Path) -> Option<u64> {
+    let fs = rustix::fs::statvfs(&existing(place)?).ok()?;
+    Some(fs.f_bavail * fs.f_frsize / 1024 / 1024)
 }
 
-/// Space for the embedded database: of the data directory, or of where it will be.
-pub(super) fn disk(settings: &Settings, report: &mut Report) {
-    let dir = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
-    let free = dir
-        .ancestors()
-        .find_map(|dir| rustix::fs::statvfs(dir).ok())
-        .map(|fs| fs.f_bavail * fs.f_frsize / 1024 / 1024);
-    match free {
-        Some(mib) => report.add("disk", space(&settings.data_dir, mib)),
-        None => report.warn(
-            "disk",
-            format!("the free space of {} cannot be told", dir.display()),
-        ),
-    }
+fn device(place: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Some(existing(place)?.metadata().ok()?.dev())
 }
 
-fn space(dir: &Path, free_mib: u64) -> (Verdict, String) {
+fn space(dir: &Path, free_mib: u64, why: &str) -> (Verdict, String) {
     let verdict = match free_mib {
         0..TOO_LITTLE_MIB => Verdict::Fail,
         TOO_LITTLE_MIB..SCARCE_MIB => Verdict::Warn,
         _ => Verdict::Ok,
     };
     let advice = if verdict == Verdict::Ok {
-        ""
+        String::new()
     } else {
-        ": free some space, a full disk stops the database"
+        format!(": free some space, {why}")
     };
     (
         verdict,
@@ -106,20 +85,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_and_short_secrets_are_warned_of() {
-        assert_eq!(strength("S", SAMPLE_SECRET).0, Verdict::Warn);
-        assert_eq!(strength("S", &"x".repeat(31)).0, Verdict::Warn);
-        let (verdict, text) = strength("S", &"x".repeat(32));
-        assert_eq!(verdict, Verdict::Ok);
-        assert!(!text.contains("xx"), "the secret is not shown: {text}");
-    }
-
-    #[test]
     fn scarce_space_warns_and_none_fails() {
-        let verdict = |mib| space(Path::new("data"), mib).0;
+        let verdict = |mib| space(Path::new("data"), mib, "because").0;
         assert_eq!(
             [verdict(0), verdict(100), verdict(1023), verdict(1024)],
             [Verdict::Fail, Verdict::Warn, Verdict::Warn, Verdict::Ok]
         );
+    }
+
+    #[test]
+    fn a_directory_that_is_to_come_has_the_space_of_the_one_above_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let to_come = dir.path().join("data/postgres/pg_wal");
+        assert_eq!(device(&to_come), device(dir.path()));
+        assert!(free_mib(&to_come).is_some());
+        assert_ne!(device(Path::new("/proc")), device(dir.path()));
     }
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod database;
 mod host;
+mod keys;
 mod mail;
 mod report;
 mod services;
@@ -34,24 +35,23 @@ pub async fn command(settings: Settings) -> anyhow::Result<ExitCode> {
 
 async fn examine(settings: &Settings, report: &mut Report) {
     host::settings(settings, report);
-    host::secret(settings, report);
+    keys::examine(settings, report);
     mail::examine(settings, report).await;
     services::store(settings, report).await;
     services::scanner(settings, report).await;
     services::redis(settings, report).await;
+    services::traces(report).await;
     let external = match kernel::db::connect_options(&settings.config.database) {
         Ok(login) => login.is_some(),
         Err(error) => return report.fail("database", error),
     };
-    if !external {
-        host::disk(settings, report);
-        if !settings.data_dir.join("postgres").exists() {
-            let dir = settings.data_dir.display();
-            return report.warn(
-                "database",
-                format!("none in {dir} yet: `ally360 dev` or `ally360 serve` makes it"),
-            );
-        }
+    host::disk(settings, !external, report);
+    if !external && !settings.data_dir.join("postgres").exists() {
+        let dir = settings.data_dir.display();
+        return report.warn(
+            "database",
+            format!("none in {dir} yet: `ally360 dev` or `ally360 serve` makes it"),
+        );
     }
     match Database::open(settings).await {
         Ok(database) => {

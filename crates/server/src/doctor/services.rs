@@ -1,5 +1,8 @@
-//! Object store, virus scanner and Redis, as they are set.
+//! Object store, virus scanner, Redis and collector of traces, as they are set.
 
+use std::time::Duration;
+
+use anyhow::Context;
 use inspect::Inspector;
 use kernel::clock::Clock;
 use kernel::config::Environment;
@@ -8,6 +11,10 @@ use storage::Storage;
 use super::report::Report;
 use crate::services;
 use crate::settings::Settings;
+use crate::telemetry::Otlp;
+
+/// Longer than this, and a collector counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where files are kept. The embedded store is not started: it belongs to the process that runs.
 pub(super) async fn store(settings: &Settings, report: &mut Report) {
@@ -52,5 +59,27 @@ pub(super) async fn redis(settings: &Settings, report: &mut Report) {
         Ok(Some(version)) => report.ok("redis", format!("Redis {version} answers")),
         Ok(None) => report.ok("redis", "not set: limits and caches are each process's own"),
         Err(fault) => report.fail("redis", format!("{} ({})", fault.what, fault.cause)),
+    }
+}
+
+/// Where traces go. Nothing but traces is lost without it.
+pub(super) async fn traces(report: &mut Report) {
+    let otlp = match Otlp::from_env() {
+        Ok(Some(otlp)) => otlp,
+        Ok(None) => return report.ok("traces", "not told: OTEL_EXPORTER_OTLP_ENDPOINT is not set"),
+        Err(error) => return report.fail("traces", format!("{error:#}")),
+    };
+    // Without what may stand before the host or after the path.
+    let place = otlp.endpoint.host().unwrap_or_default();
+    let checked = tokio::time::timeout(PATIENCE, otlp.check()).await;
+    match checked.context("no answer in 5 s").and_then(|checked| checked) {
+        Ok(()) => report.ok("traces", format!("the collector at {place} takes them")),
+        Err(error) => report.fail(
+            "traces",
+            format!(
+                "the collector at {place} does not take them, they are dropped: {error:#}. Check \
+                 OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS, and that it runs"
+            ),
+        ),
     }
 }

@@ -23,6 +23,7 @@ mod settings;
 mod slow;
 mod starting;
 mod support;
+mod traces;
 
 #[expect(dead_code, reason = "the inspection's own tests use all of it")]
 #[path = "../../../inspect/tests/integration/corpus.rs"]

@@ -87,6 +87,7 @@ async fn a_job_is_recorded_with_its_name_and_who_caused_it() {
         },
         address: Some([203, 0, 113, 7].into()),
         request_id: Some("first".to_owned()),
+        trace: None,
     };
     let work = async {
         let mut tx = background_tx(&t.app, a.company()).await.expect("begin");

@@ -11,6 +11,7 @@ use kernel::db::TenantTx;
 use kernel::error::{Error, NOT_FOUND, Result};
 use kernel::job::Background;
 use kernel::output::NoContent;
+use kernel::trace::TraceContext;
 use tower::ServiceExt;
 
 use super::support::{
@@ -18,6 +19,7 @@ use super::support::{
     until_number,
 };
 
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn enqueues(mut tx: TenantTx<Background>) -> Result<NoContent> {
@@ -39,7 +41,7 @@ async fn a_job_exists_if_and_only_if_the_request_commits() {
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(Cause {
             request_id: Some("request-1".to_owned()),
-            traceparent: Some("00-t".to_owned()),
+            trace: TraceContext::parse(PARENT, Some("vendor=value")),
             address: None,
         });
         next.run(request).await
@@ -63,10 +65,17 @@ async fn a_job_exists_if_and_only_if_the_request_commits() {
     let mut conn = sql(&t).await;
     let seen = rows(
         &mut conn,
-        "select tenant_id, created_by, request_id, traceparent, payload->>'n' from jobs",
+        "select tenant_id, created_by, request_id, traceparent, tracestate, payload->>'n' from jobs",
     )
     .await;
-    assert_eq!(seen, [format!("{} {} request-1 00-t 1", a.company(), a.user_id)]);
+    assert_eq!(
+        seen,
+        [format!(
+            "{} {} request-1 {PARENT} vendor=value 1",
+            a.company(),
+            a.user_id
+        )]
+    );
     let worker = start(&t, quick());
     drained(&t, LIMIT).await;
     assert_eq!(rows(&mut conn, "select n from effects").await, ["1"]);
