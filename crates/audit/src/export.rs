@@ -1,5 +1,7 @@
 //! The trail as a file: streamed page by page, so that neither memory nor a transaction grows with it.
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -10,12 +12,13 @@ use kernel::app::App;
 use kernel::caller::Caller;
 use kernel::input::{Parameters, Queries};
 use kernel::prelude::*;
-use serde::Deserialize;
-use sqlx::QueryBuilder;
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, QueryBuilder};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::AuditRead;
+use crate::digest::hex;
 use crate::entries::{AuditEntry, AuditFilter, name_actors};
 
 /// Entries read, written and sent at a time.
@@ -31,7 +34,7 @@ pub(crate) fn module() -> Module {
 #[serde(rename_all = "lowercase")]
 #[schema(default = "ndjson")]
 enum Format {
-    /// One JSON object per line, as the list has them.
+    /// One JSON object per line, as the list has them, with their links.
     #[default]
     Ndjson,
     /// A header line, then one line per entry; cells that a spreadsheet would compute begin with an apostrophe.
@@ -51,13 +54,40 @@ impl Parameters for ExportParams {
     const NAMES: &'static [&'static str] = &["format"];
 }
 
+/// An entry and its link in the hash chain.
+#[derive(Serialize, ToSchema)]
+struct ExportedEntry {
+    #[serde(flatten)]
+    entry: AuditEntry,
+    /// Null while the entry waits to be chained, a minute or so.
+    #[schema(required = true)]
+    link: Option<Link>,
+}
+
+/// What vouches for an entry, and what its hash is made of besides what is shown.
+#[derive(Clone, Serialize, ToSchema)]
+struct Link {
+    /// Number in the company's chain, from 1.
+    #[schema(example = 7)]
+    seq: i64,
+    /// SHA-256 over the hash before and the entry, hexadecimal.
+    hash: String,
+    tenant_id: Uuid,
+    /// The transaction.
+    xact: i64,
+    backdated: bool,
+    /// As recorded; of users and keys it is looked up for reading.
+    #[schema(required = true)]
+    actor_name: Option<String>,
+}
+
 /// Export changes of the company's data, oldest first.
 ///
 /// All that match the filter, up to the moment of the request. A download that breaks off is not whole: the
 /// connection then ends without the last chunk.
 #[utoipa::path(get, path = "/audit/export", tag = "audit", operation_id = "export_audit_entries",
     security(("bearer" = ["audit.read"])), params(ExportParams, AuditFilter),
-    responses((status = 200, content((AuditEntry = "application/x-ndjson"), (String = "text/csv")))))]
+    responses((status = 200, content((ExportedEntry = "application/x-ndjson"), (String = "text/csv")))))]
 async fn export(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -110,18 +140,15 @@ struct Pages {
 impl Pages {
     /// The next piece, and the rest if there is more.
     async fn next(mut self) -> anyhow::Result<(Bytes, Option<Pages>)> {
-        let mut entries = self.fetch().await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
-        name_actors(&self.app, &mut entries)
-            .await
-            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let entries = self.fetch().await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let piece = match self.format {
             Format::Ndjson => ndjson(&entries)?,
             Format::Csv => csv(&entries, !self.begun)?,
         };
         self.begun = true;
         let rest = match entries.last() {
-            Some(last) if entries.len() == PAGE => {
-                self.after = Some((last.occurred_at, last.id));
+            Some(ExportedEntry { entry, .. }) if entries.len() == PAGE => {
+                self.after = Some((entry.occurred_at, entry.id));
                 Some(self)
             }
             _ => None,
@@ -129,13 +156,63 @@ impl Pages {
         Ok((piece.into(), rest))
     }
 
+    async fn fetch(&self) -> Result<Vec<ExportedEntry>> {
+        let (mut entries, recorded): (Vec<AuditEntry>, Vec<Recorded>) = self
+            .rows()
+            .await?
+            .into_iter()
+            .map(|row| (row.entry, row.recorded))
+            .unzip();
+        let links = self.links(&entries, recorded).await?;
+        name_actors(&self.app, &mut entries).await?;
+        let exported = entries.into_iter().map(|entry| ExportedEntry {
+            link: links.get(&entry.id).cloned(),
+            entry,
+        });
+        Ok(exported.collect())
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "links are the installation's; these are of the caller's entries"
+    )]
+    async fn links(&self, entries: &[AuditEntry], recorded: Vec<Recorded>) -> Result<BTreeMap<Uuid, Link>> {
+        let Some(oldest) = entries.first() else {
+            return Ok(BTreeMap::new());
+        };
+        let ids: Vec<Uuid> = entries.iter().map(|entry| entry.id).collect();
+        let mut tx = self.app.db.system().await?;
+        let found = sqlx::query!(
+            "select entry_id, seq, hash, backdated from audit_links
+              where company_id = $1 and entry_id = any($2) and chained_at >= $3",
+            self.caller.tenant_id,
+            &ids,
+            oldest.occurred_at as _
+        );
+        let found = found.fetch_all(&mut *tx).await?;
+        let mut recorded: BTreeMap<Uuid, Recorded> = ids.into_iter().zip(recorded).collect();
+        let links = found.into_iter().filter_map(|link| {
+            let Recorded { xact, recorded_name } = recorded.remove(&link.entry_id)?;
+            let shown = Link {
+                seq: link.seq,
+                hash: hex(&link.hash),
+                tenant_id: self.caller.tenant_id,
+                xact,
+                backdated: link.backdated,
+                actor_name: recorded_name,
+            };
+            Some((link.entry_id, shown))
+        });
+        Ok(links.collect())
+    }
+
     /// In a transaction of its own: none is open while the client reads.
-    async fn fetch(&self) -> Result<Vec<AuditEntry>> {
+    async fn rows(&self) -> Result<Vec<Row>> {
         let mut tx = TenantTx::<AuditRead>::begin(&self.app.db, self.caller.clone()).await?;
         let mut query = QueryBuilder::new("select ");
         query
             .push(AuditEntry::COLUMNS)
-            .push(" from ")
+            .push(", xact, actor_name as recorded_name from ")
             .push(AuditEntry::TABLE);
         query.push(" where occurred_at < ").push_bind(self.until);
         self.filter.push(&mut query);
@@ -148,7 +225,22 @@ impl Pages {
     }
 }
 
-fn ndjson(entries: &[AuditEntry]) -> anyhow::Result<Vec<u8>> {
+/// An entry, and what its hash is made of besides.
+#[derive(FromRow)]
+struct Row {
+    #[sqlx(flatten)]
+    entry: AuditEntry,
+    #[sqlx(flatten)]
+    recorded: Recorded,
+}
+
+#[derive(FromRow)]
+struct Recorded {
+    xact: i64,
+    recorded_name: Option<String>,
+}
+
+fn ndjson(entries: &[ExportedEntry]) -> anyhow::Result<Vec<u8>> {
     let mut lines = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut lines, entry)?;
@@ -157,7 +249,7 @@ fn ndjson(entries: &[AuditEntry]) -> anyhow::Result<Vec<u8>> {
     Ok(lines)
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 17] = [
     "id",
     "occurred_at",
     "actor_kind",
@@ -170,19 +262,25 @@ const COLUMNS: [&str; 12] = [
     "entity_id",
     "before",
     "after",
+    "seq",
+    "hash",
+    "xact",
+    "backdated",
+    "recorded_name",
 ];
 
-fn csv(entries: &[AuditEntry], with_header: bool) -> anyhow::Result<Vec<u8>> {
+fn csv(entries: &[ExportedEntry], with_header: bool) -> anyhow::Result<Vec<u8>> {
     let mut lines = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
     if with_header {
         lines.write_record(COLUMNS)?;
     }
-    for entry in entries {
+    for ExportedEntry { entry, link } in entries {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let json =
             |value: &Option<crate::entries::Raw>| value.as_ref().map(|raw| raw.0.clone()).unwrap_or_default();
+        let of_link = |shown: &dyn Fn(&Link) -> String| link.as_ref().map(shown).unwrap_or_default();
         let cells: [String; COLUMNS.len()] = [
             entry.id.to_string(),
             entry.occurred_at.0.to_string(),
@@ -196,6 +294,11 @@ fn csv(entries: &[AuditEntry], with_header: bool) -> anyhow::Result<Vec<u8>> {
             entry.entity_id.clone(),
             json(&entry.before),
             json(&entry.after),
+            of_link(&|link| link.seq.to_string()),
+            of_link(&|link| link.hash.clone()),
+            of_link(&|link| link.xact.to_string()),
+            of_link(&|link| link.backdated.to_string()),
+            of_link(&|link| text(&link.actor_name)),
         ];
         lines.write_record(cells.map(harmless))?;
     }

@@ -6,11 +6,13 @@ mod digest;
 mod entries;
 mod export;
 mod heads;
+mod offline;
 mod retention;
 mod verify;
 
 pub use chain::chain;
 pub use heads::{Head, heads};
+pub use offline::verify_export;
 pub use retention::rotate;
 pub use verify::{Fault, Report, companies, verify};
 

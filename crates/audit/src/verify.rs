@@ -16,7 +16,7 @@ use crate::heads::{Head, Known, known};
 /// Links per query.
 const PAGE: i64 = 1000;
 /// Faults reported of one company; the first is what matters.
-const MAX_FAULTS: usize = 100;
+pub(crate) const MAX_FAULTS: usize = 100;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

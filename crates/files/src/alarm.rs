@@ -1,5 +1,6 @@
-//! Telling a company that malware was uploaded: a mail to its owners and to who uploaded it.
+//! Telling a company that malware was uploaded: a mail to those whom its settings name and to who uploaded it.
 
+use company_settings::SettingsCache;
 use kernel::app::App;
 use kernel::job::{Background, Job, JobCx, JobResult};
 use kernel::prelude::*;
@@ -37,6 +38,7 @@ impl Job for MailMalware {
 
 impl MailMalware {
     async fn letter(&self, cx: &JobCx) -> Result<Option<MalwareFound>> {
+        let settings = cx.app.part::<SettingsCache>()?.of(cx.tenant_id).await?;
         let mut tx = cx.tenant_tx().await?;
         let found = sqlx::query!(
             r#"select filename, reason as "malware!", files.created_at, companies.name as company
@@ -49,6 +51,7 @@ impl MailMalware {
             filename: found.filename.into(),
             malware: found.malware.into(),
             at: found.created_at.0,
+            time_zone: settings.time_zone.clone(),
         }))
     }
 
@@ -58,17 +61,24 @@ impl MailMalware {
     }
 }
 
-/// A file was found infected: has the company told, once an hour.
+/// A file was found infected: has the company told, once an hour, unless it wants nobody told.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn raise(tx: &mut TenantTx<Background>, id: FileId) -> Result<()> {
+pub(crate) async fn raise(tx: &mut TenantTx<Background>, app: &App, id: FileId) -> Result<()> {
+    let settings = app.part::<SettingsCache>()?.of(tx.caller().tenant_id).await?;
+    let roles = settings.notifications.infected_file.roles();
+    if roles.is_empty() {
+        return Ok(());
+    }
+    let roles: Vec<String> = roles.iter().map(|&role| role.to_owned()).collect();
     let people = sqlx::query_scalar!(
         "select user_id from memberships join files on files.id = $1
-          where memberships.state = 'active' and (role = 'owner' or user_id = uploaded_by)
+          where memberships.state = 'active' and (role = any($2) or user_id = uploaded_by)
             and not exists (select from files where state = 'infected' and id <> $1
                                and created_at > now() - interval '1 hour')",
-        id as _
+        id as _,
+        &roles
     );
     for user_id in people.fetch_all(&mut **tx).await? {
         tx.enqueue(&MailMalware { file_id: id, user_id }).await?;

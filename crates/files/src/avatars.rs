@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use company_settings::PICTURES;
 use garde::Validate;
 use http::StatusCode;
 use inspect::Verdict;
@@ -25,7 +26,6 @@ use crate::Files;
 use crate::declared::{Declared, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecimal};
 use crate::open::GRACE;
 use crate::pictures::{Picture, PictureUrls};
-use crate::policy::policy;
 use crate::process::{fetch, put_thumbnails};
 use crate::remove::{RemoveObjects, later};
 
@@ -162,7 +162,7 @@ async fn presign(
         size: new.size,
         sha256: new.sha256.as_deref().and_then(from_hex),
     };
-    declared.check_type(policy("users").content_types)?;
+    declared.check_type(PICTURES)?;
     declared.check_size(MAX_BYTES)?;
     let upload = TakeAvatar {
         user_id: user.user_id,

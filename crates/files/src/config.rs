@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use company_settings::Installation;
 
 /// Files: how long URLs work, how much room there is, how long things are kept.
 #[derive(Args, Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct FilesConfig {
     /// Leave infected uploads in quarantine for a day instead of deleting them at once
     #[arg(long, env = "ALLY360_KEEP_INFECTED")]
     pub keep_infected: bool,
-    /// Days that a deleted file can be restored
+    /// Days that a deleted file can be restored, unless its company's settings say otherwise
     #[arg(long, env = "ALLY360_DELETED_FILES_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub deleted_files_days: u16,
     /// Days after which an object that belongs to no file is deleted from the clean bucket
@@ -40,6 +41,13 @@ pub struct FilesConfig {
 }
 
 impl FilesConfig {
+    /// What companies that have chosen nothing get.
+    pub fn installation(&self) -> Installation {
+        Installation {
+            deleted_files_days: self.deleted_files_days,
+        }
+    }
+
     pub(crate) fn upload_url(&self) -> Duration {
         Duration::from_secs(self.upload_url_seconds.into())
     }

@@ -31,7 +31,8 @@ pub(crate) struct Declared<'a> {
 impl Declared<'_> {
     /// # Errors
     /// `file-type-not-allowed` for a type that is not taken.
-    pub fn check_type(&self, taken: &[&str]) -> Result<()> {
+    pub fn check_type(&self, taken: &[impl AsRef<str>]) -> Result<()> {
+        let taken: Vec<&str> = taken.iter().map(AsRef::as_ref).collect();
         if taken.contains(&self.content_type) {
             return Ok(());
         }

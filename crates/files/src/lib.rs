@@ -14,6 +14,7 @@ mod download;
 mod events;
 mod file;
 mod library;
+mod notices;
 mod open;
 mod orphans;
 mod pictures;
@@ -67,6 +68,7 @@ pub fn modules() -> Vec<Module> {
         arrivals::module(),
         process::module(),
         alarm::module(),
+        notices::module(),
         avatars::module(),
         tidy::module(),
         orphans::module(),

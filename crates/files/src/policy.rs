@@ -1,44 +1,7 @@
-//! What may be uploaded: media types and sizes per module, and names that are fit for keys.
+//! What browsers may show in place, and names that are fit for keys.
 
+use company_settings::PICTURES;
 use kernel::text::unaccented;
-
-const MIB: i64 = 1024 * 1024;
-
-const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp", "image/gif"];
-const DOCUMENTS: &[&str] = &[
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "image/gif",
-    "application/pdf",
-    "text/csv",
-    "text/plain",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "application/zip",
-];
-
-/// The rules of a module.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
-    pub content_types: &'static [&'static str],
-    /// Largest file.
-    pub max_bytes: i64,
-}
-
-/// The rules for a module; modules without rules of their own take documents.
-pub(crate) fn policy(module: &str) -> Policy {
-    match module {
-        "products" | "companies" | "users" => Policy {
-            content_types: PICTURES,
-            max_bytes: 15 * MIB,
-        },
-        _ => Policy {
-            content_types: DOCUMENTS,
-            max_bytes: 50 * MIB,
-        },
-    }
-}
 
 /// Whether a browser may show it in place: it runs nothing.
 pub(crate) fn is_safe_inline(content_type: &str) -> bool {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use inspect::{Thumbnail, Verdict};
+use kernel::app::App;
 use kernel::job::{Background, Job, JobCx, JobResult};
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::copy::LocalCopy;
 use crate::file::{FileId, Status, Variant, variant_key};
+use crate::notices::tell_if_nearly_full;
 use crate::open::AwaitUpload;
 use crate::policy::key_name;
 use crate::remove::{RemoveObjects, later};
@@ -70,8 +72,8 @@ impl Job for ProcessFile {
         };
         match examine(&cx, files, &upload).await? {
             Outcome::Ready { copy, scanned_by } => promote(&cx, files, &upload, &copy, &scanned_by).await,
-            Outcome::Rejected { reason } => refuse(&cx, files, &upload, Status::Rejected, &reason).await,
-            Outcome::Infected { name } => refuse(&cx, files, &upload, Status::Infected, &name).await,
+            Outcome::Rejected { reason } => refuse(&cx, &upload, Status::Rejected, &reason).await,
+            Outcome::Infected { name } => refuse(&cx, &upload, Status::Infected, &name).await,
         }
     }
 }
@@ -195,6 +197,7 @@ async fn promote(
     );
     if settled.execute(&mut *tx).await?.rows_affected() == 1 {
         quota::settle(&mut tx, upload.reserved, copy.size).await?;
+        tell_if_nearly_full(&mut tx, &cx.app, &files.config, copy.size).await?;
         tx.enqueue(&RemoveObjects::quarantined(upload.upload_key.clone()))
             .await?;
     }
@@ -270,9 +273,9 @@ fn final_key(tenant_id: Uuid, upload: &Upload, sha256: &[u8; 32]) -> String {
 }
 
 /// Ends it without a file.
-async fn refuse(cx: &JobCx, files: &Files, upload: &Upload, status: Status, reason: &str) -> JobResult {
+async fn refuse(cx: &JobCx, upload: &Upload, status: Status, reason: &str) -> JobResult {
     let mut tx = cx.tenant_tx().await?;
-    end_refused(&mut tx, files, upload.id, status, reason).await?;
+    end_refused(&mut tx, &cx.app, upload.id, status, reason).await?;
     Ok(cx.commit(tx).await?)
 }
 
@@ -283,7 +286,7 @@ async fn refuse(cx: &JobCx, files: &Files, upload: &Upload, status: Status, reas
 /// Those of the database.
 pub(crate) async fn end_refused(
     tx: &mut TenantTx<Background>,
-    files: &Files,
+    app: &App,
     id: FileId,
     status: Status,
     reason: &str,
@@ -306,9 +309,9 @@ pub(crate) async fn end_refused(
     .await?;
     quota::settle(tx, open.reserved, 0).await?;
     if status == Status::Infected {
-        alarm::raise(tx, id).await?;
+        alarm::raise(tx, app, id).await?;
     }
-    if status != Status::Infected || !files.config.keep_infected {
+    if status != Status::Infected || !app.part::<Files>()?.config.keep_infected {
         tx.enqueue(&RemoveObjects::quarantined(open.upload_key)).await?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use company_settings::SettingsCache;
 use jiff::SignedDuration;
 use kernel::app::App;
 use kernel::job::{Background, Job, JobCx, JobResult, background_tx, companies};
@@ -13,8 +14,8 @@ use uuid::Uuid;
 use crate::file::{FileId, Status, Variant};
 use crate::open::AwaitUpload;
 use crate::process::{ProcessFile, end_refused};
+use crate::quota;
 use crate::remove::RemoveObjects;
-use crate::{Files, quota};
 
 /// So long after its URL expired, an upload without an outcome has lost its job.
 const LOST_AFTER: SignedDuration = SignedDuration::from_hours(1);
@@ -62,7 +63,7 @@ async fn revive(app: &App, tx: &mut TenantTx<Background>) -> Result<()> {
     for file in lost.fetch_all(&mut **tx).await? {
         if file.deadly {
             tracing::error!(file.id = %file.id, "processing the file ended every worker that tried");
-            end_refused(tx, app.part()?, file.id, Status::Rejected, "unprocessable").await?;
+            end_refused(tx, app, file.id, Status::Rejected, "unprocessable").await?;
         } else if file.status == Status::Pending {
             tx.enqueue(&AwaitUpload { file_id: file.id }).await?;
         } else {
@@ -84,7 +85,8 @@ struct Purged {
 /// Removes files deleted long enough ago, and what is left of uploads that expired so long ago; their objects go
 /// after the commit. Returns how many.
 async fn purge(app: &App, company: Uuid) -> Result<i64> {
-    let days = app.part::<Files>()?.config.deleted_files_days;
+    let settings = app.part::<SettingsCache>()?.of(company).await?;
+    let days = settings.retention.deleted_files_days;
     let before = Timestamp(app.clock.now() - SignedDuration::from_hours(24 * i64::from(days)));
     let mut tx = background_tx(app, company).await?;
     let purged = sqlx::query_as!(

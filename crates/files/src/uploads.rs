@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::extract::State;
+use company_settings::SettingsCache;
 use garde::Validate;
 use kernel::app::App;
 use kernel::caller::Caller;
@@ -19,7 +20,6 @@ use crate::arrivals::mark_uploaded;
 use crate::declared::{Declared, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecimal};
 use crate::file::{File, FileId, Status, find};
 use crate::open::AwaitUpload;
-use crate::policy::policy;
 use crate::quota::{self, QUOTA_EXCEEDED, TOO_MANY_UPLOADS};
 use crate::text::{Line, one_line};
 use crate::{Files, FilesWrite, PERMISSIONS};
@@ -140,13 +140,15 @@ async fn presign(
     Valid(new): Valid<NewUpload>,
 ) -> Result<Created<Upload>> {
     let files = app.part::<Files>()?;
-    let rules = policy(&new.module);
+    let company = tx.caller().tenant_id;
+    let settings = app.part::<SettingsCache>()?.of(company).await?;
+    let rules = settings.files.rules(&new.module);
     let declared = Declared {
         content_type: &new.content_type,
         size: new.size,
         sha256: new.sha256.as_deref().and_then(from_hex),
     };
-    declared.check_type(rules.content_types)?;
+    declared.check_type(&rules.content_types)?;
     let room = quota::room(&mut tx, &files.config).await?;
     let max_size = rules.max_bytes.min(room.max_file_bytes.unwrap_or(i64::MAX));
     declared.check_size(max_size)?;

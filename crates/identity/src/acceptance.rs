@@ -265,6 +265,6 @@ async fn accept(
         return Err(Error::new(&INVITATION_FOR_ANOTHER));
     }
     let accepted = live.join(tx, user.user_id).await?;
-    identity.0.callers.changed(user.user_id).await;
+    identity.0.changes.changed(user.user_id).await;
     Ok(json(accepted))
 }

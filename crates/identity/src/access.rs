@@ -5,6 +5,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use kernel::caller::Caller;
+use kernel::changes::Changed;
 use kernel::error::{
     COMPANY_HEADER_INVALID, COMPANY_HEADER_MISSING, COMPANY_MISMATCH, Error, Result, UNAUTHENTICATED,
 };
@@ -125,19 +126,13 @@ pub async fn authenticate(State(identity): State<Identity>, mut request: Request
     };
     let mut response = next.run(request).await;
     if let Some(Changed(id)) = response.extensions_mut().remove() {
-        identity.0.callers.changed(id).await;
+        identity.0.changes.changed(id).await;
     }
     response
         .headers_mut()
         .extend(tenant.map(|tenant| (TENANT_HEADER, tenant)));
     response
 }
-
-/// In the extensions of a response: the rights of this user, or of this company's members, have changed. The transaction has committed
-/// when the response is seen here, so that the next request to this process finds the new ones;
-/// others hear of it from the database.
-#[derive(Clone, Copy)]
-pub(crate) struct Changed(pub Uuid);
 
 /// Puts the caller into the request's extensions; returns the company's id for the response.
 async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> Result<Option<HeaderValue>> {
@@ -175,7 +170,7 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
 /// The same for a machine with an API key, which carries its company.
 async fn machine(identity: &Identity, request: &mut Request) -> Result<HeaderValue> {
     let token = bearer(request.headers())?;
-    let caller = identity.0.api_keys.caller(&identity.0.callers, token).await?;
+    let caller = identity.0.api_keys.caller(token).await?;
     company(request.headers(), Some(caller.tenant_id))?;
     let (key, tenant) = (caller.id(), caller.tenant_id);
     tracing::record_all!(Span::current(), api_key.id = %key, tenant.id = %tenant);

@@ -55,7 +55,7 @@ async fn disable(
     sessions::end_all(&mut tx, &app, user, None).await?;
     email_tokens::void_all(&mut tx, &app, user).await?;
     tx.commit().await?;
-    identity.0.callers.changed(user).await;
+    identity.0.changes.changed(user).await;
     tracing::info!(user.id = %user, "user disabled himself");
     Ok(NoContent)
 }
@@ -99,7 +99,7 @@ async fn delete(
     .await?;
     Avatar::forget(&mut tx, user).await?;
     tx.commit().await?;
-    identity.0.callers.changed(user).await;
+    identity.0.changes.changed(user).await;
     tracing::info!(user.id = %user, "user deleted himself");
     Ok(NoContent)
 }

@@ -2,9 +2,12 @@
 
 use axum::Extension;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use company_settings::{is_time_zone, time_zone_name};
 use garde::Validate;
 use kernel::app::App;
 use kernel::caller::UserCaller;
+use kernel::idempotency::UserKey;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -48,7 +51,7 @@ struct NewCompany {
     #[schema(value_type = Option<PlainText<150>>)]
     economic_activity: Option<String>,
     /// IANA; `America/Bogota` when absent.
-    #[garde(inner(custom(|v: &String, c: &()| contact::time_zone(v, c))))]
+    #[garde(inner(custom(|v: &String, c: &()| is_time_zone(v, c))))]
     #[schema(example = "America/Bogota")]
     time_zone: Option<String>,
 }
@@ -60,16 +63,20 @@ async fn create(
     State(app): State<App>,
     Extension(identity): Extension<Identity>,
     Extension(user): Extension<UserCaller>,
+    key: UserKey,
     Valid(new): Valid<NewCompany>,
-) -> Result<Created<Company>> {
+) -> Result<Response> {
     let (nit, check_digit) = parsed_nit(&new.nit)?;
     #[expect(clippy::disallowed_methods, reason = "the company does not exist yet")]
     let mut tx = app.db.system().await?;
+    if let Some(answer) = key.claim(&mut tx).await? {
+        return Ok(answer);
+    }
     let id = kernel::ids::new_id();
     sqlx::query!(
         "insert into companies (tenant_id, name, nit, nit_check_digit, phone_number, trade_name, address, description,
                                 economic_activity, time_zone)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, 'America/Bogota'))",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         id,
         new.name,
         nit,
@@ -79,7 +86,7 @@ async fn create(
         new.address,
         new.description,
         new.economic_activity,
-        new.time_zone.as_deref().and_then(contact::time_zone_name)
+        new.time_zone.as_deref().and_then(time_zone_name)
     )
     .execute(&mut *tx)
     .await?;
@@ -91,9 +98,10 @@ async fn create(
     .execute(&mut *tx)
     .await?;
     let company = company_profile::read(&mut tx, &app, id).await?;
+    let response = key.keep(&mut tx, Created(company).into_response()).await?;
     tx.commit().await?;
-    identity.0.callers.changed(user.user_id).await;
-    Ok(Created(company))
+    identity.0.changes.changed(user.user_id).await;
+    Ok(response)
 }
 
 /// One of my companies.

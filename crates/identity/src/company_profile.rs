@@ -1,8 +1,11 @@
 //! The profile of the selected company: what its documents say of it.
 
+use axum::Extension;
 use axum::extract::State;
+use company_settings::{DEFAULT_TIME_ZONE, is_time_zone, time_zone_name};
 use garde::Validate;
 use kernel::app::App;
+use kernel::changes::Changed;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -94,7 +97,7 @@ pub struct Company {
     /// ISO 4217.
     #[schema(example = "COP")]
     currency: String,
-    /// IANA.
+    /// IANA; the same as in the company's settings.
     #[schema(example = "America/Bogota")]
     time_zone: String,
     /// `active`, or `suspended`: it reads, and does not write.
@@ -123,11 +126,12 @@ pub async fn read(conn: &mut PgConnection, app: &App, company: Uuid) -> Result<C
         Company,
         r#"select tenant_id as id, name, trade_name, nit, nit_check_digit, tax_regime, fiscal_responsibilities,
                 economic_activity, ciiu_code, address, municipality_code, phone_number, email, website, description,
-                currency, time_zone, state, created_at, updated_at, version,
+                currency, coalesce(time_zone, $2) as "time_zone!", state, created_at, updated_at, version,
                 case when logo_file_id is not null then json_build_object('file_id', logo_file_id, 'urls', logo_key)
                  end as "logo: Json<Logo>"
            from companies where tenant_id = $1"#,
-        company
+        company,
+        DEFAULT_TIME_ZONE
     );
     let mut company = company.fetch_one(conn).await?;
     company.logo.iter_mut().try_for_each(|logo| logo.sign(app))?;
@@ -246,7 +250,7 @@ struct CompanyPatch {
     #[schema(value_type = Option<PlainText<500>>)]
     description: Patch<Option<String>>,
     #[serde(default)]
-    #[garde(inner(custom(|v: &String, c: &()| contact::time_zone(v, c))))]
+    #[garde(inner(custom(|v: &String, c: &()| is_time_zone(v, c))))]
     #[schema(value_type = String, required = false, example = "America/Bogota")]
     time_zone: Patch<String>,
 }
@@ -301,7 +305,7 @@ async fn update(
     State(app): State<App>,
     if_match: IfMatch,
     Valid(patch): Valid<CompanyPatch>,
-) -> Result<Tagged<Company>> {
+) -> Result<(Extension<Changed>, Tagged<Company>)> {
     let company = tx.caller().tenant_id;
     let nit = patch.nit.value().map(|nit| parsed_nit(nit)).transpose()?;
     let responsibilities: Option<Vec<String>> = patch
@@ -336,7 +340,7 @@ async fn update(
         patch.description.flat(),
         patch.economic_activity.is_set(),
         patch.economic_activity.flat(),
-        patch.time_zone.value().and_then(|z| contact::time_zone_name(z)),
+        patch.time_zone.value().and_then(|z| time_zone_name(z)),
         patch.tax_regime.is_set(),
         patch.tax_regime.flat().map(|regime| regime.name()),
         responsibilities.as_deref(),
@@ -351,5 +355,6 @@ async fn update(
     )
     .execute(&mut *tx)
     .await?;
-    Ok(Tagged(read(&mut tx, &app, company).await?))
+    let changed = read(&mut tx, &app, company).await?;
+    Ok((Extension(Changed(company)), Tagged(changed)))
 }

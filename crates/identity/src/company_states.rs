@@ -85,6 +85,7 @@ pub async fn set_company_state(app: &App, company: Uuid, state: CompanyState, re
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
+    app.changes.changed(company).await;
     Ok(true)
 }
 

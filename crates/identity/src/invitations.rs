@@ -7,6 +7,7 @@
 use axum::extract::State;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use company_settings::SettingsCache;
 use garde::Validate;
 use jiff::SignedDuration;
 use kernel::app::App;
@@ -132,10 +133,9 @@ struct NewInvitation {
     /// May not hold more than the caller's own.
     #[garde(skip)]
     role: Role,
-    /// Of the mail.
-    #[serde(default)]
+    /// Of the mail; that of the company's settings when absent.
     #[garde(skip)]
-    language: Language,
+    language: Option<Language>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -167,6 +167,15 @@ async fn invite(
     if !within(new.role.name(), &tx.caller().grants) {
         return Err(Error::new(&ROLE_EXCEEDS_OWN).at("/role"));
     }
+    let language = match new.language {
+        Some(language) => language,
+        None => {
+            app.part::<SettingsCache>()?
+                .of(tx.caller().tenant_id)
+                .await?
+                .language
+        }
+    };
     // Nobody accepts an invitation meanwhile.
     lock_company(&mut tx).await?;
     let member = sqlx::query_scalar!(
@@ -193,7 +202,7 @@ async fn invite(
         id as _,
         new.email,
         new.role.name(),
-        new.language.code(),
+        language.code(),
         inviter,
         tokens::hash(&token(&app.keys, id, 1)),
         Timestamp(now + VALID) as _,

@@ -53,6 +53,7 @@ pub use verification::verification_token;
 use std::sync::Arc;
 
 use kernel::app::App;
+use kernel::changes::Changes;
 use kernel::error::Code;
 use kernel::module::Module;
 
@@ -96,29 +97,24 @@ struct Parts {
     tokens: Tokens,
     passwords: Passwords,
     callers: Callers,
+    changes: Changes,
     api_keys: ApiKeys,
     operator: Operator,
     throttle: Throttle,
 }
 
 impl Identity {
-    /// Builds the parts and starts listening for changes of users, sessions and memberships.
+    /// Builds the parts.
     pub fn new(app: &App) -> Identity {
-        let identity = Identity(Arc::new(Parts {
+        Identity(Arc::new(Parts {
             tokens: Tokens::new(app),
             passwords: Passwords::new(&app.config.auth),
-            callers: Callers::new(app.db.clone()),
+            callers: Callers::new(app),
+            changes: app.changes.clone(),
             api_keys: ApiKeys::new(app),
             operator: Operator::new(app),
             throttle: Throttle::new(app),
-        }));
-        callers::listen(app, identity.clone());
-        identity
-    }
-
-    /// Whether changes made by other processes are being heard; without, they count within seconds.
-    pub fn hears_changes(&self) -> bool {
-        self.0.callers.connected()
+        }))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The company's logo: one of its files that is a picture.
 
+use axum::Extension;
 use axum::extract::State;
 use files::{FILE_IN_USE, FILE_NOT_FOUND, FileId, NOT_A_PICTURE, Picture, PictureUrls, expect_picture};
 use garde::Validate;
 use kernel::app::App;
+use kernel::changes::Changed;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -65,7 +67,7 @@ async fn set(
     State(app): State<App>,
     if_match: IfMatch,
     Valid(new): Valid<NewLogo>,
-) -> Result<Tagged<Company>> {
+) -> Result<(Extension<Changed>, Tagged<Company>)> {
     lock(&mut tx, &if_match).await?;
     expect_picture(&mut tx, new.file_id).await?;
     sqlx::query!(
@@ -78,7 +80,8 @@ async fn set(
         Error::new(&FILE_NOT_FOUND).at("/file_id")
     })?;
     let company = tx.caller().tenant_id;
-    Ok(Tagged(company_profile::read(&mut tx, &app, company).await?))
+    let read = company_profile::read(&mut tx, &app, company).await?;
+    Ok((Extension(Changed(company)), Tagged(read)))
 }
 
 /// Take the selected company's logo away.
@@ -86,10 +89,10 @@ async fn set(
 /// The file stays.
 #[utoipa::path(delete, path = "/company/me/logo", tag = "company", operation_id = "unset_company_logo",
     security(("bearer" = ["company.write"])), responses((status = 204)))]
-async fn unset(mut tx: TenantTx<CompanyWrite>, if_match: IfMatch) -> Result<NoContent> {
+async fn unset(mut tx: TenantTx<CompanyWrite>, if_match: IfMatch) -> Result<(Extension<Changed>, NoContent)> {
     lock(&mut tx, &if_match).await?;
     sqlx::query!("update companies set logo_file_id = null, logo_key = null")
         .execute(&mut *tx)
         .await?;
-    Ok(NoContent)
+    Ok((Extension(Changed(tx.caller().tenant_id)), NoContent))
 }

@@ -13,8 +13,8 @@ use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::access::Changed;
 use crate::roles::{Role, within};
+use kernel::changes::Changed;
 
 permissions! {
     /// See the members.

@@ -107,7 +107,7 @@ async fn end_all(
     let mut tx = app.db.system().await?;
     sessions::end_all(&mut tx, &app, caller.user_id, but).await?;
     tx.commit().await?;
-    identity.0.callers.changed(caller.user_id).await;
+    identity.0.changes.changed(caller.user_id).await;
     Ok(NoContent)
 }
 
@@ -132,6 +132,6 @@ async fn end(
         return Err(Error::new(&NOT_FOUND));
     }
     tx.commit().await?;
-    identity.0.callers.changed(caller.user_id).await;
+    identity.0.changes.changed(caller.user_id).await;
     Ok(NoContent)
 }

@@ -84,7 +84,7 @@ async fn change_password(
     email_tokens::void_all(&mut tx, &app, user).await?;
     tx.enqueue(&MailPasswordChanged { user }).await?;
     tx.commit().await?;
-    identity.0.callers.changed(user).await;
+    identity.0.changes.changed(user).await;
     tracing::info!(user.id = %user, "password changed");
     Ok(NoContent)
 }

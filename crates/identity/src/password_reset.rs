@@ -90,7 +90,7 @@ async fn reset_password(
     sessions::remember_device(&mut tx, &app, &identity, user, &client).await?;
     tx.enqueue(&MailPasswordChanged { user }).await?;
     tx.commit().await?;
-    identity.0.callers.changed(user).await;
+    identity.0.changes.changed(user).await;
     tracing::info!(user.id = %user, "password reset");
     Ok(NoContent)
 }

@@ -24,6 +24,8 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 const REQUESTS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// A device that was not used so long is not known any more.
 const DEVICES_KEPT: SignedDuration = SignedDuration::from_hours(24 * 180);
+/// An invitation that can be accepted no more, whatever became of it, is of no use to anybody after that.
+const INVITATIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 /// An address that nobody has verified by then is free again.
 const UNVERIFIED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Rows per statement: short locks.
@@ -62,7 +64,8 @@ impl Job for PurgeIdempotencyKeys {
 }
 
 /// Deletes expired sessions with their refresh tokens, tokens and requests of mails, counts of attempts,
-/// devices not seen for long, and accounts that were never verified. Returns the rows deleted.
+/// devices not seen for long, invitations that ended long ago, and accounts that were never verified. Returns
+/// the rows deleted.
 ///
 /// # Errors
 /// Those of the database; what was deleted before stays deleted.
@@ -116,8 +119,20 @@ async fn batch(tx: &mut SystemTx, app: &App) -> Result<u64> {
             BATCH
         ),
         sqlx::query!(
+            "delete from user_idempotency_keys where (caller_id, key_hash) in
+               (select caller_id, key_hash from user_idempotency_keys where created_at < $1 limit $2)",
+            before(idempotency::KEPT) as _,
+            BATCH
+        ),
+        sqlx::query!(
             "delete from allowances where key in (select key from allowances where spent_until < $1 limit $2)",
             Timestamp(now) as _,
+            BATCH
+        ),
+        sqlx::query!(
+            "delete from invitations where (tenant_id, id) in
+               (select tenant_id, id from invitations where expires_at < $1 limit $2)",
+            before(INVITATIONS_KEPT) as _,
             BATCH
         ),
         sqlx::query!(

@@ -61,6 +61,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("company.read", ALL),
     ("company.transfer", &["owner"]),
     ("company.write", MANAGERS),
+    ("company_settings.read", ALL),
+    ("company_settings.write", MANAGERS),
     ("files.read", ALL),
     (
         "files.write",

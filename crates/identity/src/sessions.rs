@@ -236,7 +236,7 @@ async fn refresh(
                 .execute(&mut *tx)
                 .await?;
                 tx.commit().await?;
-                identity.0.callers.changed(used.user_id).await;
+                identity.0.changes.changed(used.user_id).await;
                 tracing::warn!(user.id = %used.user_id, session.id = %used.id, "refresh token reused; session ended");
                 return Err(Error::new(&REFRESH_TOKEN_REUSED));
             };
@@ -278,6 +278,6 @@ async fn logout(
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    identity.0.callers.changed(caller.user_id).await;
+    identity.0.changes.changed(caller.user_id).await;
     Ok(NoContent)
 }

@@ -7,6 +7,7 @@ use http::Extensions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
@@ -24,6 +25,8 @@ pub struct Shared {
     pub db: Db,
     pub keys: Keys,
     pub clock: Clock,
+    /// What this process has heard of changes.
+    pub changes: Changes,
     /// Spawns what must finish before the process ends.
     pub tasks: TaskTracker,
     /// Cancelled when the process is about to stop: it serves on, and asks to be sent nothing new.
@@ -43,6 +46,7 @@ impl App {
             db,
             keys,
             clock,
+            changes: Changes::default(),
             tasks: TaskTracker::new(),
             leaving,
             stopping,

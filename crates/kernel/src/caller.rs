@@ -10,7 +10,7 @@ use crate::limit::Overrides;
 use crate::trace::TraceContext;
 
 /// A signed-in user, without a company.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserCaller {
     pub user_id: Uuid,
     /// The session (refresh token family) that the access token belongs to.

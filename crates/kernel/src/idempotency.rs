@@ -5,7 +5,10 @@
 //! commit. So there is no state "started" that a crash could leave behind: a request that failed left no
 //! key, and whoever comes with a key that is being used waits on the primary key until it is decided.
 
+use std::convert::Infallible;
+
 use axum::body::{Body, HttpBody, to_bytes};
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -14,7 +17,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, UserCaller};
+use crate::db::SystemTx;
 use crate::error::{
     Error, IDEMPOTENCY_ANSWER_NOT_KEPT, IDEMPOTENCY_KEY_IN_USE, IDEMPOTENCY_KEY_INVALID,
     IDEMPOTENCY_KEY_REUSED, Result,
@@ -42,19 +46,36 @@ pub struct ShownOnce;
 /// A request with a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
+    scope: Scope,
     caller: Uuid,
     key_hash: Digest32,
     fingerprint: Digest32,
 }
 
+/// Whose data it writes.
+#[derive(Clone, Copy, Debug)]
+enum Scope {
+    Company,
+    /// What belongs to no company.
+    User,
+}
+
 impl Attempt {
-    /// Of a write on business data that has a key.
+    /// Of a write of somebody who is known, with a key.
     ///
     /// # Errors
     /// `idempotency-key-invalid`.
     pub fn of(parts: &Parts, body: &[u8]) -> Result<Option<Attempt>> {
         let mut values = parts.headers.get_all(KEY).iter();
-        let (Some(value), Some(caller)) = (values.next(), parts.extensions.get::<Caller>()) else {
+        let caller = match (
+            parts.extensions.get::<Caller>(),
+            parts.extensions.get::<UserCaller>(),
+        ) {
+            (Some(caller), _) => Some((Scope::Company, caller.id())),
+            (None, Some(user)) => Some((Scope::User, user.user_id)),
+            (None, None) => None,
+        };
+        let (Some(value), Some((scope, caller))) = (values.next(), caller) else {
             return Ok(None);
         };
         let key = value.to_str().ok().and_then(parse);
@@ -63,7 +84,8 @@ impl Attempt {
         };
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         Ok(Some(Attempt {
-            caller: caller.id(),
+            scope,
+            caller,
             key_hash: sha256(key.as_bytes()),
             // Only against confusion: what is compared is the client's own.
             fingerprint: mac(&[], &[parts.method.as_str().as_bytes(), target.as_bytes(), body]),
@@ -76,14 +98,12 @@ impl Attempt {
     /// `idempotency-key-in-use` when a request with the key still runs after the time that a lock is
     /// waited for, `idempotency-key-reused`, `idempotency-answer-not-kept`, or those of the database.
     pub async fn claim(&self, conn: &mut PgConnection) -> Result<Option<Response>> {
-        let claimed = sqlx::query!(
-            "insert into idempotency_keys (caller_id, key_hash, fingerprint) values ($1, $2, $3) on conflict do nothing",
-            self.caller,
-            &self.key_hash[..],
-            &self.fingerprint[..]
-        );
-        match claimed.execute(&mut *conn).await {
-            Ok(done) if done.rows_affected() == 1 => Ok(None),
+        let claimed = match self.scope {
+            Scope::Company => of_companies::claim(self, &mut *conn).await,
+            Scope::User => of_users::claim(self, &mut *conn).await,
+        };
+        match claimed {
+            Ok(1) => Ok(None),
             Ok(_) => self.answer(conn).await.map(Some),
             Err(error) if is_lock_timeout(&error) => Err(in_use()),
             Err(error) => Err(error.into()),
@@ -91,27 +111,25 @@ impl Attempt {
     }
 
     async fn answer(&self, conn: &mut PgConnection) -> Result<Response> {
-        let found = sqlx::query!(
-            "select fingerprint, status, content_type, etag, location, body from idempotency_keys
-              where caller_id = $1 and key_hash = $2",
-            self.caller,
-            &self.key_hash[..]
-        );
+        let kept = match self.scope {
+            Scope::Company => of_companies::find(self, conn).await?,
+            Scope::User => of_users::find(self, conn).await?,
+        };
         // Purged just now: it is free again.
-        let found = found.fetch_optional(conn).await?.ok_or_else(in_use)?;
-        if found.fingerprint != self.fingerprint {
+        let kept = kept.ok_or_else(in_use)?;
+        if kept.fingerprint != self.fingerprint {
             return Err(Error::new(&IDEMPOTENCY_KEY_REUSED));
         }
-        let status = found.status.and_then(|status| u16::try_from(status).ok());
+        let status = kept.status.and_then(|status| u16::try_from(status).ok());
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-        let mut response = Response::new(Body::from(found.body.unwrap_or_default()));
+        let mut response = Response::new(Body::from(kept.body.unwrap_or_default()));
         *response.status_mut() = status.ok_or(&IDEMPOTENCY_ANSWER_NOT_KEPT)?;
         let headers = response.headers_mut();
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
         for (name, value) in [
-            (header::CONTENT_TYPE, found.content_type),
-            (header::ETAG, found.etag),
-            (header::LOCATION, found.location),
+            (header::CONTENT_TYPE, kept.content_type),
+            (header::ETAG, kept.etag),
+            (header::LOCATION, kept.location),
         ] {
             let value = value.and_then(|value| HeaderValue::try_from(value).ok());
             headers.extend(value.map(|value| (name, value)));
@@ -131,21 +149,124 @@ impl Attempt {
             return Ok(Response::from_parts(parts, body));
         }
         let body = to_bytes(body, MAX_ANSWER_BYTES).await.map_err(Error::internal)?;
-        let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        sqlx::query!(
-            "update idempotency_keys set status = $3, content_type = $4, etag = $5, location = $6, body = $7
-              where caller_id = $1 and key_hash = $2",
-            self.caller,
-            &self.key_hash[..],
-            i16::try_from(parts.status.as_u16()).map_err(Error::internal)?,
-            text(header::CONTENT_TYPE),
-            text(header::ETAG),
-            text(header::LOCATION),
-            &body[..]
-        )
-        .execute(conn)
-        .await?;
+        let text = |name: HeaderName| {
+            let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
+            value.map(ToOwned::to_owned)
+        };
+        let kept = Kept {
+            fingerprint: self.fingerprint.to_vec(),
+            status: Some(i16::try_from(parts.status.as_u16()).map_err(Error::internal)?),
+            content_type: text(header::CONTENT_TYPE),
+            etag: text(header::ETAG),
+            location: text(header::LOCATION),
+            body: Some(body.to_vec()),
+        };
+        match self.scope {
+            Scope::Company => of_companies::keep(self, &kept, conn).await?,
+            Scope::User => of_users::keep(self, &kept, conn).await?,
+        }
         Ok(Response::from_parts(parts, Body::from(body)))
+    }
+}
+
+/// What a row holds.
+struct Kept {
+    fingerprint: Vec<u8>,
+    status: Option<i16>,
+    content_type: Option<String>,
+    etag: Option<String>,
+    location: Option<String>,
+    body: Option<Vec<u8>>,
+}
+
+/// The statements on one table of keys.
+macro_rules! keys {
+    ($name:ident, $table:literal) => {
+        mod $name {
+            use sqlx::PgConnection;
+
+            use super::{Attempt, Kept};
+
+            pub async fn claim(attempt: &Attempt, conn: &mut PgConnection) -> sqlx::Result<u64> {
+                let claimed = sqlx::query!(
+                    "insert into "
+                        + $table
+                        + " (caller_id, key_hash, fingerprint) values ($1, $2, $3) on conflict do nothing",
+                    attempt.caller,
+                    &attempt.key_hash[..],
+                    &attempt.fingerprint[..]
+                );
+                Ok(claimed.execute(conn).await?.rows_affected())
+            }
+
+            pub async fn find(attempt: &Attempt, conn: &mut PgConnection) -> sqlx::Result<Option<Kept>> {
+                let found = sqlx::query_as!(
+                    Kept,
+                    "select fingerprint, status, content_type, etag, location, body from "
+                        + $table
+                        + " where caller_id = $1 and key_hash = $2",
+                    attempt.caller,
+                    &attempt.key_hash[..]
+                );
+                found.fetch_optional(conn).await
+            }
+
+            pub async fn keep(attempt: &Attempt, kept: &Kept, conn: &mut PgConnection) -> sqlx::Result<()> {
+                let kept = sqlx::query!(
+                    "update "
+                        + $table
+                        + " set status = $3, content_type = $4, etag = $5, location = $6, body = $7
+                           where caller_id = $1 and key_hash = $2",
+                    attempt.caller,
+                    &attempt.key_hash[..],
+                    kept.status,
+                    kept.content_type.as_deref(),
+                    kept.etag.as_deref(),
+                    kept.location.as_deref(),
+                    kept.body.as_deref()
+                );
+                kept.execute(conn).await.map(drop)
+            }
+        }
+    };
+}
+keys!(of_companies, "idempotency_keys");
+keys!(of_users, "user_idempotency_keys");
+
+/// The idempotency key of a user's request, if it has one: for handlers whose write belongs to no company. They
+/// claim it first and keep their answer before they commit.
+#[derive(Clone, Debug)]
+pub struct UserKey(Option<Attempt>);
+
+impl UserKey {
+    /// Takes the key for this transaction. Returns the answer of the request that had it before.
+    ///
+    /// # Errors
+    /// As with business data: the key is in use or was used for something else, or those of the database.
+    pub async fn claim(&self, tx: &mut SystemTx) -> Result<Option<Response>> {
+        match &self.0 {
+            Some(attempt) => attempt.claim(tx).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Adds the answer to the claimed key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn keep(&self, tx: &mut SystemTx, response: Response) -> Result<Response> {
+        match &self.0 {
+            Some(attempt) => attempt.keep(tx, response).await,
+            None => Ok(response),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for UserKey {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<UserKey, Infallible> {
+        Ok(UserKey(parts.extensions.get::<Attempt>().cloned()))
     }
 }
 

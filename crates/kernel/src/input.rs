@@ -7,7 +7,7 @@ use garde::rules::inner::Inner;
 use http::header;
 use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -257,6 +257,11 @@ pub enum Patch<T> {
 }
 
 impl<T> Patch<T> {
+    /// Whether the body lacks the field.
+    pub fn is_kept(&self) -> bool {
+        !self.is_set()
+    }
+
     /// Whether the body has the field.
     pub fn is_set(&self) -> bool {
         matches!(self, Patch::Set(_))
@@ -281,6 +286,13 @@ impl<T> Patch<Option<T>> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         T::deserialize(deserializer).map(Patch::Set)
+    }
+}
+
+/// What is kept is to be left out: `skip_serializing_if = "Patch::is_kept"`.
+impl<T: Serialize> Serialize for Patch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
     }
 }
 

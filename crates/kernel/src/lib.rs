@@ -3,7 +3,9 @@
 
 pub mod actor;
 pub mod app;
+pub mod cache;
 pub mod caller;
+pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod cursor;

@@ -131,8 +131,22 @@ pub struct MalwareFound {
     pub malware: Name,
     /// When the upload was begun.
     pub at: Timestamp,
+    /// Of the company, by its IANA name.
+    pub time_zone: String,
 }
 
 impl Letter for MalwareFound {
     const NAME: &'static str = "malware-found";
+}
+
+/// Tells who cares for a company that there is little room left for its files.
+#[derive(Clone, Debug, Serialize)]
+pub struct StorageNearlyFull {
+    pub company: Name,
+    /// Of the room, taken.
+    pub percent: i64,
+}
+
+impl Letter for StorageNearlyFull {
+    const NAME: &'static str = "storage-nearly-full";
 }

@@ -23,7 +23,7 @@ pub use config::MailConfig;
 pub use kernel::language::Language;
 pub use letters::{
     AccountExists, EmailChange, EmailChangeNotice, Invitation, MalwareFound, NewSignIn, PasswordChanged,
-    PasswordReset, VerifyEmail,
+    PasswordReset, StorageNearlyFull, VerifyEmail,
 };
 pub use mailer::Mailer;
 pub use suppression::{Suppression, suppressed, unsuppress};

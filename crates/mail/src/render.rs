@@ -36,7 +36,7 @@ macro_rules! templates {
 
 const TEMPLATES: &[(&str, &str)] = templates![
     "verify-email" "password-reset" "password-changed" "email-change" "email-change-notice" "invitation"
-    "account-exists" "new-sign-in" "malware-found" "trial"
+    "account-exists" "new-sign-in" "malware-found" "storage-nearly-full" "trial"
 ];
 
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
@@ -83,6 +83,8 @@ pub(crate) fn render<L: Letter>(to: &Recipient, letter: &L) -> anyhow::Result<Re
     })
 }
 
+const COLOMBIA: &str = "America/Bogota";
+
 fn in_english(state: &State) -> bool {
     state
         .lookup("lang")
@@ -103,11 +105,20 @@ fn span(state: &State, seconds: u64) -> String {
     format!("{number} {name}")
 }
 
-/// `23/11/2026, 12:05 (hora de Colombia)`; Colombia has no summer time.
-fn moment(state: &State, at: &str) -> Result<String, minijinja::Error> {
+/// `23/11/2026, 12:05 (hora de Colombia)`, which has no summer time; in another zone with its IANA name.
+fn moment(state: &State, at: &str, zone: Option<&str>) -> Result<String, minijinja::Error> {
     let invalid =
         |error: jiff::Error| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string());
     let at: Timestamp = at.parse().map_err(invalid)?;
+    if let Some(zone) = zone.filter(|zone| *zone != COLOMBIA) {
+        let at = at.in_tz(zone).map_err(invalid)?;
+        let form = if in_english(state) {
+            "%-d %B %Y, %H:%M (%Q)"
+        } else {
+            "%d/%m/%Y, %H:%M (%Q)"
+        };
+        return Ok(at.strftime(form).to_string());
+    }
     let at = at.to_zoned(TimeZone::fixed(tz::offset(-5)));
     Ok(if in_english(state) {
         at.strftime("%-d %B %Y, %H:%M (Colombian time)").to_string()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::render::render;
 use crate::{
     AccountExists, EmailChange, EmailChangeNotice, Invitation, Language, Letter, MalwareFound, Name,
-    NewSignIn, PasswordChanged, PasswordReset, Recipient, VerifyEmail,
+    NewSignIn, PasswordChanged, PasswordReset, Recipient, StorageNearlyFull, VerifyEmail,
 };
 
 const HOURS: Duration = Duration::from_secs(3600);
@@ -120,6 +120,15 @@ fn malware_found() {
         filename: "factura.pdf.zip".into(),
         malware: "Win.Test.EICAR_HDB-1".into(),
         at: "2026-11-23T17:05:00Z".parse().expect("a time"),
+        time_zone: "America/Lima".to_owned(),
+    });
+}
+
+#[test]
+fn storage_nearly_full() {
+    written(&StorageNearlyFull {
+        company: "Panadería <La Espiga> S.A.S.".into(),
+        percent: 92,
     });
 }
 

@@ -1,5 +1,7 @@
 //! `ally360 audit`: verifying the trail, and its heads to be kept elsewhere.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,6 +25,9 @@ pub enum AuditAction {
         /// Also against heads printed earlier: a file of `ally360 audit head`
         #[arg(long)]
         heads: Option<PathBuf>,
+        /// Not the database but this file: all that `GET /audit/export` gave, in NDJSON
+        #[arg(long, conflicts_with = "company")]
+        export: Option<PathBuf>,
     },
     /// Print where the chains end, one JSON object per company and line, to be kept outside the database
     Head {
@@ -34,10 +39,18 @@ pub enum AuditAction {
 
 /// Runs the command. Verification fails when anything is wrong.
 pub(crate) async fn run(settings: Settings, action: AuditAction) -> anyhow::Result<ExitCode> {
+    if let AuditAction::Verify {
+        export: Some(export),
+        heads,
+        ..
+    } = &action
+    {
+        return verify_export(export, heads.as_deref());
+    }
     let database = Database::open(&settings).await?;
     let app = database.app(&settings);
     let outcome = match action {
-        AuditAction::Verify { company, heads } => verify(&app, company, heads.as_deref()).await,
+        AuditAction::Verify { company, heads, .. } => verify(&app, company, heads.as_deref()).await,
         AuditAction::Head { company } => head(&app, company).await,
     };
     database.close().await;
@@ -57,6 +70,19 @@ async fn verify(app: &App, company: Option<Uuid>, heads: Option<&Path>) -> anyho
         tell(company, &report)?;
     }
     Ok(if faults == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn verify_export(export: &Path, heads: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let heads = heads.map(read).transpose()?.unwrap_or_default();
+    let file = File::open(export).with_context(|| format!("cannot read {}", export.display()))?;
+    let verified = audit::verify_export(BufReader::new(file), &heads);
+    let (company, report) = verified.with_context(|| export.display().to_string())?;
+    tell(company, &report)?;
+    Ok(if report.faults.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

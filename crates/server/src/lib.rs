@@ -38,6 +38,7 @@ pub type Service = NormalizePath<Router>;
 /// The modules of all domain crates.
 pub fn modules() -> Vec<Module> {
     let mut modules = identity::modules();
+    modules.extend(company_settings::modules());
     modules.extend(catalog::modules());
     modules.extend(files::modules());
     modules.extend(::mail::modules());
@@ -60,6 +61,7 @@ pub fn jobs() -> (Vec<JobKind>, Vec<Schedule>) {
 pub fn service(app: &App) -> Service {
     let modules = modules();
     kernel::module::register(&modules);
+    kernel::changes::listen(app);
     let (problems, limits) = (problem_codes(&modules), Limits::new(app, &modules));
     let (api, document) = openapi::assemble(modules);
     let router = api

@@ -22,12 +22,16 @@ use utoipa_axum::router::OpenApiRouter;
         description = "Business data belongs to a company: name it with the `X-Company-ID` header, or use a \
             context token from `/auth/select-company`. Errors are RFC 9457 problems with a stable `code`. \
             Lists are paged by cursor. How often something may be asked says `x-rate-limits` of the operation, and the \
-            headers `RateLimit-Policy` and `RateLimit` of the answer how it stands. A single resource has an `ETag`; send it back as `If-Match` when changing it.",
+            headers `RateLimit-Policy` and `RateLimit` of the answer how it stands. \
+            `Idempotency-Key` counts where an operation names it, and is ignored elsewhere. A single resource has an `ETag`; send it back as `If-Match` when changing it.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(kernel::error::Problem, kernel::error::FieldError))
 )]
 struct Document;
+
+/// Of the writes that belong to no company, those that an idempotency key makes safe to send again.
+const KEYED_USER_OPERATIONS: [&str; 1] = ["create_company"];
 
 /// The router of all modules and the finished document.
 pub fn assemble(modules: Vec<Module>) -> (Router<App>, Value) {
@@ -149,7 +153,9 @@ fn complete_operation(
             "The ETag that was read: the change is refused (412) when the resource has another one",
         );
     }
-    if access == Access::Business && !method.is_safe() {
+    let keyed = operation.get("operationId").and_then(Value::as_str);
+    let keyed = keyed.is_some_and(|id| KEYED_USER_OPERATIONS.contains(&id));
+    if !method.is_safe() && (access == Access::Business || keyed) {
         statuses.extend([400, 409, 422]);
         add_header(
             operation,

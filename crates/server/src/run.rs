@@ -4,6 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use company_settings::SettingsCache;
 use embedded_pg::EmbeddedPg;
 use files::{Files, PlanChange};
 use inspect::Inspector;
@@ -97,7 +98,9 @@ impl Database {
             &settings.role_passwords(&self.keys),
             &settings.pool_size(),
         );
-        App::new(settings.config.clone(), db, self.keys.clone(), Clock::default())
+        let app = App::new(settings.config.clone(), db, self.keys.clone(), Clock::default());
+        let cache = SettingsCache::new(&app, &settings.files.installation());
+        app.with_part(cache)
     }
 
     async fn migrate(&self, settings: &Settings) -> anyhow::Result<usize> {
@@ -198,7 +201,10 @@ async fn serve(
     };
     let mut app = database.app(settings).with_part(mailer);
     match RedisLink::open(&settings.redis, &app) {
-        Ok(Some(redis)) => app = app.with_part(redis),
+        Ok(Some(redis)) => {
+            redis_link::share_changes(&redis, &app);
+            app = app.with_part(redis);
+        }
         Ok(None) => {}
         Err(error) => {
             database.close().await;
@@ -225,6 +231,7 @@ async fn serve(
     if let Some(store) = &store {
         app.tasks.spawn(files::follow(app.clone(), store.subscribe()));
     }
+    kernel::changes::listen(&app);
     let bell = app.clone();
     app.tasks.spawn(async move {
         bell.stopping

@@ -23,6 +23,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::Response;
 use clap::Parser;
+use company_settings::SettingsCache;
 use files::{Files, FilesConfig};
 use inspect::{InspectConfig, Inspector};
 use kernel::app::App;
@@ -171,7 +172,8 @@ impl TestApp {
         files.config.store_event_token = Some(STORE_EVENT_TOKEN.to_owned());
         change_files(&mut files);
         let mailer = Mailer::mailbox(&defaults.mail, "http://ally360.test").expect("a mailer");
-        let app = app.with_part(files).with_part(mailer);
+        let settings = SettingsCache::new(&app, &files.config.installation());
+        let app = app.with_part(files).with_part(mailer).with_part(settings);
         let service = BoxCloneSyncService::new(build(&app));
         let (users, store, follower) = (AtomicU32::new(0), Mutex::new(store), StdMutex::new(None));
         let t = TestApp {

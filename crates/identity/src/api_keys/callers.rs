@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::app::App;
+use kernel::cache::{Cached, FreshCache};
 use kernel::caller::{Caller, UserCaller};
 use kernel::error::{COMPANY_CLOSED, Error, Result, UNAUTHENTICATED};
 use kernel::keys::Digest32;
@@ -14,16 +15,17 @@ use moka::future::Cache;
 use uuid::Uuid;
 
 use super::{is_for_people, token};
-use crate::callers::{CAPACITY, Callers, MAX_AGE};
 use crate::roles;
 
 /// The last use is known this exactly; a process writes it no more often.
 const USE_INTERVAL: Duration = Duration::from_mins(1);
+/// Keys whose use is remembered at most.
+const CAPACITY: u64 = 50_000;
 
 /// API keys in use.
 pub struct ApiKeys {
     app: App,
-    entries: Cache<Digest32, Arc<Entry>>,
+    entries: FreshCache<Digest32, Entry>,
     /// Whose use was noted within the interval.
     noted: Cache<Uuid, ()>,
 }
@@ -31,18 +33,19 @@ pub struct ApiKeys {
 struct Entry {
     caller: Caller,
     expires_at: Timestamp,
-    /// See [`Callers::generation`].
-    loaded_at: u64,
+}
+
+impl Cached for Entry {
+    fn about(&self) -> impl Iterator<Item = Uuid> + Send {
+        [self.caller.id(), self.caller.tenant_id].into_iter()
+    }
 }
 
 impl ApiKeys {
     pub fn new(app: &App) -> ApiKeys {
         ApiKeys {
             app: app.clone(),
-            entries: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(MAX_AGE)
-                .build(),
+            entries: FreshCache::new("api_keys", &app.changes),
             noted: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(USE_INTERVAL)
@@ -55,9 +58,9 @@ impl ApiKeys {
     /// # Errors
     /// `unauthenticated`, the same for a token that was never made, an expired and a revoked one;
     /// `company-closed`.
-    pub async fn caller(&self, callers: &Callers, token: &str) -> Result<Caller> {
+    pub async fn caller(&self, token: &str) -> Result<Caller> {
         let hash = token::hash(token).ok_or(&UNAUTHENTICATED)?;
-        let entry = self.entry(callers, hash).await?;
+        let entry = self.entries.get(hash, || self.load(hash)).await?;
         if entry.expires_at.0 <= self.app.clock.now() {
             return Err(Error::new(&UNAUTHENTICATED));
         }
@@ -65,24 +68,8 @@ impl ApiKeys {
         Ok(entry.caller.clone())
     }
 
-    async fn entry(&self, callers: &Callers, hash: Digest32) -> Result<Arc<Entry>> {
-        // A load that others started before a change may be joined after it: then once more.
-        for _ in 0..3 {
-            let loaded = self.entries.try_get_with(hash, self.load(callers, hash)).await;
-            // Failures are not cached; the error is shared between those who waited together.
-            let entry = loaded.map_err(|e| Arc::try_unwrap(e).unwrap_or_else(|e| Error::same_as(&e)))?;
-            let about = [entry.caller.id(), entry.caller.tenant_id];
-            if callers.unchanged(entry.loaded_at, about).await {
-                return Ok(entry);
-            }
-            self.entries.invalidate(&hash).await;
-        }
-        self.load(callers, hash).await
-    }
-
     #[expect(clippy::disallowed_methods, reason = "which company it is, the key tells")]
-    async fn load(&self, callers: &Callers, hash: Digest32) -> Result<Arc<Entry>> {
-        let loaded_at = callers.generation();
+    async fn load(&self, hash: Digest32) -> Result<Entry> {
         let mut tx = self.app.db.system().await?;
         let key = sqlx::query!(
             r#"select k.id, k.tenant_id, k.permissions, k.expires_at, c.state,
@@ -109,11 +96,10 @@ impl ApiKeys {
             suspended: key.state != "active",
             limits: Overrides::parse(key.limits.iter().map(String::as_str)),
         };
-        Ok(Arc::new(Entry {
+        Ok(Entry {
             caller,
             expires_at: key.expires_at,
-            loaded_at,
-        }))
+        })
     }
 
     /// Notes that the key is used, beside the request that uses it. What could not be written is noted

@@ -41,7 +41,20 @@ fn is_for_people(permission: &str) -> bool {
 /// No key lives longer; it is also what one gets that names no end.
 const MAX_LIFE: SignedDuration = SignedDuration::from_hours(24 * 366);
 
-const CONSTRAINTS: &[Constraint] = &[Constraint::invalid("api_keys_name_length", "/name")];
+const TOO_MANY_API_KEYS: Code = Code::new(
+    409,
+    "too-many-api-keys",
+    "The company has a hundred API keys in force: revoke one",
+);
+
+const CONSTRAINTS: &[Constraint] = &[
+    Constraint::invalid("api_keys_name_length", "/name"),
+    Constraint {
+        name: "api_keys_too_many",
+        code: &TOO_MANY_API_KEYS,
+        pointer: None,
+    },
+];
 
 pub fn module() -> Module {
     Module::new("api-keys")

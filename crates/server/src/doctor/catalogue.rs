@@ -16,6 +16,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "known_devices",
     "attempts",
     "allowances",
+    "user_idempotency_keys",
     "avatars",
     "schedule_slots",
     "mails",
@@ -55,6 +56,10 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ("api_key_uses", "when an API key was last used"),
     (
         "idempotency_keys",
+        "answers once given; what was done is recorded",
+    ),
+    (
+        "user_idempotency_keys",
         "answers once given; what was done is recorded",
     ),
     ("mails", "a history itself"),

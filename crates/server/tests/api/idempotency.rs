@@ -422,3 +422,48 @@ async fn answers_that_are_too_large_or_secret_are_not_kept() {
         assert_eq!(kept, 0);
     }
 }
+
+fn company(nit: &str) -> serde_json::Value {
+    json!({"name": "Panadería", "nit": nit, "phone_number": "+573001234567"})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_is_founded_once_per_key_and_user() {
+    let t = app().await;
+    let (ana, eva) = (t.user("ana").await, t.user("eva").await);
+    let keyed = ana.with_header("Idempotency-Key", "founding");
+    let sent = (0..20).map(|_| keyed.post("/company", company("900123456")));
+    let answers = futures::future::join_all(sent).await;
+    let mut ids: Vec<String> = answers.into_iter().map(|answer| answer.created().id()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let again = keyed.post("/company", company("900123456")).await.created();
+    assert_eq!(
+        (again.header("idempotency-replayed"), again.header("location")),
+        ("true", "/company/me")
+    );
+    keyed
+        .post("/company", company("830063999"))
+        .await
+        .problem(422, "idempotency-key-reused");
+    assert_eq!(ana.get("/company/my_companies").await.ok().items("id"), ids);
+
+    let other = eva.with_header("Idempotency-Key", "founding");
+    let other = other.post("/company", company("900123456")).await.created().id();
+    assert!(!ids.contains(&other), "a key of her own");
+
+    // What failed has left no key.
+    let fresh = ana.with_header("Idempotency-Key", "another");
+    fresh
+        .post("/company", company("900123456-1"))
+        .await
+        .problem(422, "nit-check-digit-wrong");
+    fresh.post("/company", company("830063999")).await.created();
+    t.app.clock.advance(std::time::Duration::from_hours(25));
+    identity::purge_expired(&t.app).await.expect("purged");
+    let left: i64 = sqlx::query_scalar("select count(*) from ally.user_idempotency_keys")
+        .fetch_one(&mut t.superuser().await)
+        .await
+        .expect("a count");
+    assert_eq!(left, 0);
+}

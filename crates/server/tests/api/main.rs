@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod company_settings;
 mod disconnect;
 mod files;
 mod idempotency;

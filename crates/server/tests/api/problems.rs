@@ -121,7 +121,12 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// Raised by functions of the database in the form of constraints.
-const RAISED: [&str; 3] = ["company_closed", "company_suspended", "memberships_last_owner"];
+const RAISED: [&str; 4] = [
+    "api_keys_too_many",
+    "company_closed",
+    "company_suspended",
+    "memberships_last_owner",
+];
 
 #[tokio::test]
 async fn every_constraint_has_a_problem_and_exists() {

@@ -162,8 +162,8 @@ async fn time_until(client: &Client, path: &str, expected: u16) -> Duration {
 fn two_processes(external: &External) -> [Server; 2] {
     let servers = [(); 2].map(|()| external.program(["api"]).start());
     for server in &servers {
-        wait_until("the caller cache listens", Duration::from_secs(5), || {
-            server.stderr().contains("hearing changes of callers")
+        wait_until("it listens", Duration::from_secs(5), || {
+            server.stderr().contains("hearing changes")
         });
     }
     servers
@@ -189,6 +189,33 @@ async fn signing_out_of_one_process_is_heard_by_the_other() {
         slowest = slowest.max(time_until(&there, "/products", 401).await);
     }
     eprintln!("signed out elsewhere after at most {slowest:?}");
+}
+
+#[tokio::test]
+async fn settings_changed_at_one_process_are_obeyed_by_the_other() {
+    let external = seeded().await;
+    let [one, two] = two_processes(&external);
+    let here = Client::owner(&one.url()).await;
+    let there = here.at(&two.url());
+    let path = "/company/settings";
+    let mut slowest = Duration::ZERO;
+    for decimals in [1, 2, 1, 2] {
+        there.get(path).await.expect(200);
+        let change = here.request(reqwest::Method::PATCH, path);
+        let change = change.json(&serde_json::json!({"numbers": {"decimals": decimals}}));
+        here.send(change).await.expect("an answer").expect(200);
+        let began = Instant::now();
+        assert_eq!(
+            here.get(path).await.json()["numbers"]["decimals"],
+            decimals,
+            "at once"
+        );
+        while there.get(path).await.expect(200).json()["numbers"]["decimals"] != decimals {
+            assert!(began.elapsed() < Duration::from_secs(3), "not seen elsewhere");
+        }
+        slowest = slowest.max(began.elapsed());
+    }
+    eprintln!("seen elsewhere after at most {slowest:?}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod http;
 mod idempotency;
 mod limits;
 mod logs;
+mod mail;
 mod monitoring;
 mod redis;
 mod refusals;

@@ -21,7 +21,14 @@ async fn lines_of_json_are_those_of_the_list() {
     let lines: Vec<Value> = answer
         .text()
         .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .map(|line| {
+            let mut line: Value = serde_json::from_str(line).expect("JSON");
+            line.as_object_mut()
+                .expect("an object")
+                .remove("link")
+                .expect("a link, or null");
+            line
+        })
         .collect();
     let mut list = a.get("/audit?entity=brands").await.ok().json["items"]
         .as_array()
@@ -80,9 +87,73 @@ async fn cells_of_csv_are_no_formulas() {
     let (header, row) = text.split_once("\r\n").expect("lines");
     assert_eq!(
         header,
-        "id,occurred_at,actor_kind,actor_id,actor_name,address,request_id,action,entity,entity_id,before,after"
+        "id,occurred_at,actor_kind,actor_id,actor_name,address,request_id,action,entity,entity_id,before,after,seq,hash,xact,backdated,recorded_name"
     );
     assert!(row.contains(",'=cmd|'/C calc'!A1 Test,"), "{row}");
     assert!(row.contains("\"\"name\"\": \"\"a,\\\"\"b\\\"\"\\nc\"\""), "{row}");
     a.post("/brands", json!({"name": "later"})).await.created();
+}
+
+/// What the file alone tells, in the words of `ally360 audit verify --export`.
+fn found(export: &str, heads: &[audit::Head]) -> String {
+    let (_, report) = audit::verify_export(export.as_bytes(), heads).expect("an export");
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    format!("{} {} {}", report.links, report.waiting, faults.join("; "))
+}
+
+#[tokio::test]
+async fn an_export_is_verified_from_the_file_alone() {
+    let t = app().await;
+    let (a, b) = (t.tenant("ana").await, t.tenant("b").await);
+    for n in 0..5 {
+        create_brand(&a, &format!("Café \"{n}\"")).await;
+        create_brand(&b, &format!("Other {n}")).await;
+    }
+    super::chain(&t, a.company()).await;
+    let heads = audit::heads(&t.app, Some(a.company())).await.expect("heads");
+    create_brand(&a, "waits").await;
+    let export = a.get("/audit/export").await.ok().text();
+    let chained = export.lines().count() - 1;
+    assert_eq!(found(&export, &heads), format!("{chained} 1 "));
+
+    let lines: Vec<&str> = export.lines().collect();
+    let first: Value = serde_json::from_str(lines[0]).expect("JSON");
+    assert_eq!(
+        (&first["link"]["seq"], &first["link"]["tenant_id"]),
+        (&json!(1), &json!(a.company()))
+    );
+    let changed = export.replacen("Café", "Cafe", 1);
+    assert!(
+        found(&changed, &[]).contains("or its link was changed"),
+        "{changed}"
+    );
+    let removed = [&lines[..3], &lines[4..]].concat().join("\n");
+    assert_eq!(
+        found(&removed, &[]),
+        format!("{} 1 link 4: removed, up to link 4", chained - 1)
+    );
+    let renumbered = export.replacen("\"seq\":2,", "\"seq\":3,", 1);
+    assert!(
+        found(&renumbered, &[]).contains("link 2: removed"),
+        "{}",
+        found(&renumbered, &[])
+    );
+    // Another actor, another time, another address.
+    let other = first["id"].as_str().expect("an id").to_owned();
+    for (from, to) in [
+        ("\"backdated\":false", "\"backdated\":true"),
+        ("\"action\":\"create\"", "\"action\":\"update\""),
+        (other.as_str(), "00000000-0000-0000-0000-000000000001"),
+    ] {
+        let changed = export.replacen(from, to, 1);
+        assert_ne!(changed, export, "{from}");
+        assert!(
+            found(&changed, &[]).contains("link 1: "),
+            "{from}: {}",
+            found(&changed, &[])
+        );
+    }
+    let mut false_head = heads.clone();
+    false_head[0].hash = "00".repeat(32);
+    assert!(found(&export, &false_head).contains("whose head was exported"));
 }

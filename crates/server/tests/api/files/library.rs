@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{bytes, png, room, status, store, text};
+use super::support::{bytes, png, room, status, store, text, tidy};
 use crate::app;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -157,16 +157,4 @@ async fn a_deleted_file_comes_back_until_it_is_purged() {
         0,
         "thumbnails too"
     );
-}
-
-/// What runs every hour.
-async fn tidy(t: &testkit::TestApp) {
-    worker::plan(
-        &t.app,
-        &server::jobs().1,
-        kernel::types::Timestamp(t.app.clock.now()),
-    )
-    .await
-    .expect("planned");
-    t.run_jobs().await;
 }

@@ -151,3 +151,15 @@ pub async fn room(t: &TestApp) -> String {
     )
     .await
 }
+
+/// What runs every hour.
+pub async fn tidy(t: &TestApp) {
+    worker::plan(
+        &t.app,
+        &server::jobs().1,
+        kernel::types::Timestamp(t.app.clock.now()),
+    )
+    .await
+    .expect("planned");
+    t.run_jobs().await;
+}

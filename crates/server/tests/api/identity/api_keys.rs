@@ -431,3 +431,47 @@ async fn what_a_machine_does_is_its_own() {
         assert_eq!(answer.header("idempotency-replayed"), "");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_keys_made_at_once_a_hundred_come_to_be() {
+    let t = app().await;
+    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
+    let mut conn = t.superuser().await;
+    // Ended ones do not count.
+    let insert = "insert into ally.api_keys (tenant_id, id, name, token_hash, prefix, permissions, created_by, expires_at, revoked_at)
+        select $1, gen_random_uuid(), 'k', sha256(n::text::bytea), 'ak', '{brands.read}', gen_random_uuid(),
+               now() + make_interval(hours => case when n <= 5 then -1 else 1 end),
+               case when n between 6 and 10 then now() end
+          from generate_series(1, 105) as n";
+    sqlx::query(insert)
+        .bind(a.company())
+        .execute(&mut conn)
+        .await
+        .expect("keys");
+    let new = json!({"name": "one more", "permissions": ["brands.read"]});
+    let asked = (0..20).map(|_| a.post("/company/api-keys", new.clone()));
+    let answers: Vec<String> = futures::future::join_all(asked)
+        .await
+        .iter()
+        .map(testkit::Answer::summary)
+        .collect();
+    let made = answers.iter().filter(|answer| *answer == "201").count();
+    let refused = answers
+        .iter()
+        .filter(|answer| *answer == "409 too-many-api-keys")
+        .count();
+    assert_eq!((made, refused), (5, 15), "{answers:?}");
+    b.post("/company/api-keys", new.clone()).await.created();
+
+    let key = a
+        .get("/company/api-keys?limit=1")
+        .await
+        .ok()
+        .items("id")
+        .remove(0);
+    a.delete(&format!("/company/api-keys/{key}")).await.status(204);
+    a.post("/company/api-keys", new.clone()).await.created();
+    a.post("/company/api-keys", new)
+        .await
+        .problem(409, "too-many-api-keys");
+}

@@ -94,11 +94,11 @@ async fn with_context_token(client: &Client) -> Client {
         .with_token(text(&selected, "access_token"))
 }
 
-/// Waits for the connection that hears changes of callers; its process id.
+/// Waits for the connection that hears changes; its process id.
 async fn listener(conn: &mut PgConnection) -> i32 {
     for _ in 0..100 {
         let pid: Option<i32> = sqlx::query_scalar(
-            "select pid from pg_stat_activity where datname = current_database() and query ilike 'listen%ally_callers%'",
+            "select pid from pg_stat_activity where datname = current_database() and query ilike 'listen%ally_changes%'",
         )
         .fetch_optional(&mut *conn)
         .await

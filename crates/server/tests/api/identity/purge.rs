@@ -78,3 +78,28 @@ async fn more_than_a_batch_is_deleted() {
     assert_eq!(count(&mut conn, SESSIONS).await, 1);
     user.get("/auth/me").await.ok();
 }
+
+#[tokio::test]
+async fn invitations_go_ninety_days_after_they_could_last_be_accepted() {
+    let t = app().await;
+    let owner = t.tenant("ana").await;
+    let mut conn = t.superuser().await;
+    for state in ["pending", "accepted", "cancelled", "expired"] {
+        let body = serde_json::json!({"email": format!("{state}@example.com"), "role": "seller"});
+        owner.post("/auth/invite-user", body).await.created();
+        sqlx::query("update ally.invitations set state = $1 where email = $1 || '@example.com'")
+            .bind(state)
+            .execute(&mut conn)
+            .await
+            .expect("an invitation");
+    }
+    let left = async |conn: &mut PgConnection| count(conn, "select count(*) from ally.invitations").await;
+    t.app.clock.advance(96 * DAY);
+    identity::purge_expired(&t.app).await.expect("purge");
+    assert_eq!(left(&mut conn).await, 4);
+    t.app.clock.advance(2 * DAY);
+    identity::purge_expired(&t.app).await.expect("purge");
+    assert_eq!(left(&mut conn).await, 0);
+    let told = "select count(*) from ally.audit_entries where entity = 'invitations' and action = 'delete'";
+    assert_eq!(count(&mut conn, told).await, 4, "the trail tells of it");
+}

@@ -59,7 +59,7 @@ async fn the_process_that_ends_a_session_need_not_hear_of_it() {
     let t = app().await;
     let (ana, eva) = (t.user("ana").await, t.user("eva").await);
     let mut conn = t.superuser().await;
-    sqlx::query("alter table ally.sessions disable trigger callers_changed")
+    sqlx::query("alter table ally.sessions disable trigger tell_change")
         .execute(&mut conn)
         .await
         .expect("trigger");
