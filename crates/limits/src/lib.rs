@@ -62,8 +62,13 @@ impl Limits {
         companies.of_one = config.requests_per_company.unwrap_or(companies.of_one);
         // Of a sign-in the greater part is hashing, without a connection.
         let others = Size::of(database.db_system_connections as usize * 4, patience);
+        let policies = Policies::of(modules).at_percent(config.rate_limit_percent);
+        // One that appeared with its first refusal would show no increase.
+        for policy in policies.names() {
+            counter!("ally360_rate_limited_total", "policy" => policy.to_owned()).increment(0);
+        }
         Limits(Arc::new(Shared {
-            policies: Policies::of(modules).at_percent(config.rate_limit_percent),
+            policies,
             rated: config.rate_limit_percent > 0,
             local: Local::default(),
             redis: app.part::<RedisLink>().ok().cloned(),

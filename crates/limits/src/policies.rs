@@ -86,6 +86,11 @@ impl Policies {
         policies
     }
 
+    /// The names of all.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|policy| policy.name.as_str())
+    }
+
     /// With all rates at so many percent; the least is one request.
     #[must_use]
     pub fn at_percent(mut self, percent: u32) -> Policies {
