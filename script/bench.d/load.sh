@@ -38,15 +38,16 @@ prepare_load() {
 measure_load() {
   local case clients round
   local -A paths
-  local cases=(list find create presign login)
+  # Writes come last: each presigned URL is a job that looks for its upload from then on.
+  local cases=(list find login create presign)
   need_venv matplotlib==3.11.2
   need_venv argon2-cffi==25.1.0
   need_cargo_tool oha 1.16.0 --no-default-features
   prepare_load
-  for ((round = 1; round <= rounds; round++)); do
-    for clients in "${levels[@]}"; do
-      say "load: round $round of $rounds, $clients clients"
-      for case in "${cases[@]}"; do
+  for case in "${cases[@]}"; do
+    for ((round = 1; round <= rounds; round++)); do
+      say "load: $case, round $round of $rounds"
+      for clients in "${levels[@]}"; do
         if [ "$case" = login ]; then
           measure_level login "$clients" "${paths[login]}" floor_login
         else
@@ -54,6 +55,7 @@ measure_load() {
         fi
       done
     done
+    if [ "$case" = list ]; then measure_open_loop >"$work/open.md"; fi
   done
   printf '## Load\n\nClosed loop, medians of %d rounds of %d s; the floor is pgbench with the same statements and at most %d\n' \
     "$rounds" "$seconds" "$floor_clients"
@@ -66,7 +68,7 @@ measure_load() {
   done
   echo
   echo "Resident memory of the API: $(memory VmRSS) after it, $(memory VmHWM) at most since the start."
-  measure_open_loop
+  cat "$work/open.md"
   target/venv/bin/python script/bench.d/plots.py load "$work/load.tsv" "$work/open.tsv"
 }
 
@@ -83,7 +85,7 @@ level_row() {
 # Requests come at their times whether or not the earlier ones were answered, as those of many people do.
 measure_open_loop() {
   local peak share rate
-  peak=$(awk '$1 == "list" && $2 == 16 { print int($3) }' "$work/load.tsv")
+  peak=$(medians list.16 api | awk '{ print int($1) }')
   printf '\nOpen loop on the list, at shares of the %d requests/s that the closed loop of 16 clients reached\n\n' "$peak"
   echo "| offered | requests/s | answered | p50 ms | p99 ms |"
   echo "|---:|---:|---:|---:|---:|"

@@ -27,7 +27,10 @@ impl Job for MailMalware {
     const MAX_ATTEMPTS: i32 = mail::MAX_ATTEMPTS;
 
     async fn run(self, cx: JobCx) -> JobResult {
-        let (letter, to) = (self.letter(&cx).await?, self.recipient(&cx.app).await?);
+        let (letter, to) = (
+            self.letter(&cx).await?,
+            Recipient::load(&cx.app, self.user_id).await?,
+        );
         match (letter, to) {
             (Some(letter), Some(to)) => cx.app.part::<Mailer>()?.send(&cx, &to, &letter).await,
             // The file or the person is gone.
@@ -53,11 +56,6 @@ impl MailMalware {
             at: found.created_at.0,
             time_zone: settings.time_zone.clone(),
         }))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "people are global")]
-    async fn recipient(&self, app: &App) -> Result<Option<Recipient>> {
-        Recipient::find(&mut app.db.system().await?, self.user_id).await
     }
 }
 

@@ -62,7 +62,7 @@ impl Job for MailNearlyFull {
     const MAX_ATTEMPTS: i32 = mail::MAX_ATTEMPTS;
 
     async fn run(self, cx: JobCx) -> JobResult {
-        let Some(to) = self.recipient(&cx.app).await? else {
+        let Some(to) = Recipient::load(&cx.app, self.user).await? else {
             return Ok(());
         };
         let letter = self.letter(&cx).await?;
@@ -71,11 +71,6 @@ impl Job for MailNearlyFull {
 }
 
 impl MailNearlyFull {
-    #[expect(clippy::disallowed_methods, reason = "people are global")]
-    async fn recipient(&self, app: &App) -> Result<Option<Recipient>> {
-        Recipient::find(&mut app.db.system().await?, self.user).await
-    }
-
     async fn letter(&self, cx: &JobCx) -> Result<StorageNearlyFull> {
         let mut tx = cx.tenant_tx().await?;
         let found = sqlx::query!(

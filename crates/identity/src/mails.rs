@@ -182,7 +182,7 @@ impl MailEmailChangeNotice {
 
 impl MailAccountExists {
     async fn letter(&self, app: &App, mailer: &Mailer) -> Result<Mail<mail::AccountExists>> {
-        let to = Recipient::find(&mut begin(app).await?, self.user).await?;
+        let to = Recipient::load(app, self.user).await?;
         Ok(to.map(|to| {
             let letter = mail::AccountExists {
                 sign_in_link: mailer.link("/"),

@@ -29,6 +29,7 @@ pub use mailer::Mailer;
 pub use suppression::{Suppression, suppressed, unsuppress};
 pub use words::Name;
 
+use kernel::app::App;
 use kernel::db::SystemTx;
 use kernel::error::Result;
 use kernel::module::Module;
@@ -56,6 +57,15 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// As [`Recipient::find`], for who has no transaction beyond companies open.
+    ///
+    /// # Errors
+    /// Those of the database.
+    #[expect(clippy::disallowed_methods, reason = "people are global")]
+    pub async fn load(app: &App, user: Uuid) -> Result<Option<Recipient>> {
+        Recipient::find(&mut app.db.system().await?, user).await
+    }
+
     /// A user, unless the account is gone.
     ///
     /// # Errors

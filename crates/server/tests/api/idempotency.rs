@@ -16,13 +16,12 @@ use kernel::caller::{Caller, UserCaller};
 use kernel::db::TenantTx;
 use kernel::idempotency::{MAX_ANSWER_BYTES, ShownOnce};
 use kernel::job::Background;
-use kernel::types::Timestamp;
 use serde_json::json;
 use testkit::{Answer, Client, TestApp};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::app;
+use crate::{app, plan};
 
 const KEY: &str = "Idempotency-Key";
 const HOUR: Duration = Duration::from_hours(1);
@@ -307,10 +306,7 @@ async fn keys_are_kept_for_a_day_and_then_deleted() {
     let keyed = with_key(&a, "one");
     keyed.post("/brands", json!({"name": "Acme"})).await.created();
     let purge = async || {
-        let now = Timestamp(t.app.clock.now());
-        worker::plan(&t.app, &server::jobs().1, now)
-            .await
-            .expect("planned");
+        plan(&t).await;
         t.run_jobs().await;
     };
     t.app.clock.advance(23 * HOUR);

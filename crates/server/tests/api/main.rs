@@ -17,7 +17,16 @@ mod problems;
 mod redis;
 mod roles;
 
+use kernel::types::Timestamp;
 use testkit::TestApp;
+
+/// Plans what is due on a schedule by now.
+async fn plan(t: &TestApp) {
+    let now = Timestamp(t.app.clock.now());
+    worker::plan(&t.app, &server::jobs().1, now)
+        .await
+        .expect("planned");
+}
 
 /// The whole API with the default settings.
 async fn app() -> TestApp {

@@ -36,6 +36,30 @@ async fn set_language(conn: &mut PgConnection, client: &Client, language: &str) 
     .expect("settings");
 }
 
+/// A connection whose changes notify nobody.
+async fn unheard(t: &TestApp) -> PgConnection {
+    let mut conn = t.superuser().await;
+    conn.execute("set session_replication_role = replica")
+        .await
+        .expect("superuser");
+    conn
+}
+
+/// Changes the language here often, and asserts that it is seen there within a tenth of a second: in the median, since
+/// a machine may be busy. What is cached lives many times as long.
+async fn told_at_once(here: &Client, there: &Client) {
+    let mut times = Vec::new();
+    for language in ["en", "es"].repeat(5) {
+        settings(there).await;
+        here.patch(PATH, json!({"language": language})).await.ok();
+        assert_eq!(settings(here).await["language"], language);
+        times.push(until_language(there, language, SOON).await);
+    }
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(median < Duration::from_millis(100), "{times:?}");
+}
+
 /// Those who listen, at least this many.
 async fn listeners(conn: &mut PgConnection, at_least: usize) -> Vec<i32> {
     let begun = Instant::now();
@@ -70,14 +94,7 @@ async fn two(t: &TestApp) -> (TestApp, Client, Client) {
 async fn a_change_here_is_seen_here_at_once_and_there_when_it_is_heard() {
     let t = app().await;
     let (_other, here, there) = two(&t).await;
-    let mut slowest = Duration::ZERO;
-    for language in ["en", "es", "en", "es"] {
-        settings(&there).await;
-        here.patch(PATH, json!({"language": language})).await.ok();
-        assert_eq!(settings(&here).await["language"], language);
-        slowest = slowest.max(until_language(&there, language, SOON).await);
-    }
-    eprintln!("seen elsewhere after at most {slowest:?}");
+    told_at_once(&here, &there).await;
 }
 
 #[tokio::test]
@@ -89,11 +106,7 @@ async fn a_cut_listener_empties_the_cache_and_comes_back() {
         panic!("one listener")
     };
     settings(&owner).await;
-    let mut unheard = t.superuser().await;
-    unheard
-        .execute("set session_replication_role = replica")
-        .await
-        .expect("superuser");
+    let mut unheard = unheard(&t).await;
     set_language(&mut unheard, &owner, "en").await;
     sqlx::query("select pg_terminate_backend($1)")
         .bind(pid)
@@ -115,11 +128,7 @@ async fn a_change_that_nobody_hears_counts_within_seconds() {
     let owner = t.tenant("a").await;
     listeners(&mut t.superuser().await, 1).await;
     settings(&owner).await;
-    let mut unheard = t.superuser().await;
-    unheard
-        .execute("set session_replication_role = replica")
-        .await
-        .expect("superuser");
+    let mut unheard = unheard(&t).await;
     set_language(&mut unheard, &owner, "en").await;
     assert_eq!(settings(&owner).await["language"], "es", "it is cached");
     until_language(&owner, "en", kernel::changes::MAX_AGE * 3).await;
@@ -141,29 +150,22 @@ async fn redis_tells_of_changes_too_and_without_either_they_count_within_seconds
         .execute("alter table ally.companies disable trigger tell_change")
         .await
         .expect("no notification");
-    for language in ["en", "es", "en"] {
-        settings(&there).await;
-        here.patch(PATH, json!({"language": language})).await.ok();
-        // Once within the life of what is cached could be chance, thrice is not.
-        until_language(&there, language, SOON).await;
-    }
+    told_at_once(&here, &there).await;
 
     redis.kill();
     settings(&there).await;
-    here.patch(PATH, json!({"language": "es"})).await.ok();
+    here.patch(PATH, json!({"language": "en"})).await.ok();
     assert_eq!(
         settings(&here).await["language"],
-        "es",
+        "en",
         "where it was made, at once"
     );
-    until_language(&there, "es", kernel::changes::MAX_AGE * 3).await;
+    until_language(&there, "en", kernel::changes::MAX_AGE * 3).await;
 
     redis.restart();
     until_up(&links[0], true).await;
     until_subscribed(&links[0], 2).await;
-    settings(&there).await;
-    here.patch(PATH, json!({"language": "en"})).await.ok();
-    until_language(&there, "en", SOON).await;
+    told_at_once(&here, &there).await;
 }
 
 /// Waits until so many hear changes.

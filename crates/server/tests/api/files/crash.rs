@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use worker::{Options, Worker};
 
 use super::clamd::Clamd;
-use super::support::{EICAR, bytes, execute, id, png, put, room, send, status, text, until, value};
-use crate::app;
+use super::support::{EICAR, bytes, execute, id, png, put, room, send, status, text, tidy, until, value};
+use crate::{app, plan};
 
 async fn app_with_scanner(clamd: &Clamd) -> TestApp {
     app_with(clamd, None).await
@@ -232,14 +232,7 @@ async fn an_upload_whose_job_was_lost_gets_another() {
         .json;
     execute(&t, "delete from ally.jobs").await;
     t.pass(Duration::from_secs(600 + 3601)).await;
-    worker::plan(
-        &t.app,
-        &server::jobs().1,
-        kernel::types::Timestamp(t.app.clock.now()),
-    )
-    .await
-    .expect("planned");
-    t.run_jobs().await;
+    tidy(&t).await;
     let a = t.sign_in(&a.email).await.in_company(a.company());
     assert_eq!(
         (status(&a, &id(&upload)).await, status(&a, &id(&pending)).await),
@@ -260,10 +253,7 @@ async fn a_file_that_ends_every_worker_is_rejected_at_last() {
     .await;
     execute(&t, "update ally.files set state = 'scanning'").await;
     t.pass(Duration::from_secs(600 + 3601)).await;
-    let now = kernel::types::Timestamp(t.app.clock.now());
-    worker::plan(&t.app, &server::jobs().1, now)
-        .await
-        .expect("planned");
+    plan(&t).await;
     execute(&t, "update ally.jobs set ended_at = now()").await;
     let worker = t.start_worker();
     let a = t.sign_in(&a.email).await.in_company(a.company());

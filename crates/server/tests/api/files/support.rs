@@ -8,6 +8,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testkit::{Answer, Client, TestApp};
 
+use crate::plan;
+
 /// The test file that every antivirus reports; in two halves, so that none reports this source.
 pub const EICAR: &str = concat!(
     r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-",
@@ -154,12 +156,6 @@ pub async fn room(t: &TestApp) -> String {
 
 /// What runs every hour.
 pub async fn tidy(t: &TestApp) {
-    worker::plan(
-        &t.app,
-        &server::jobs().1,
-        kernel::types::Timestamp(t.app.clock.now()),
-    )
-    .await
-    .expect("planned");
+    plan(t).await;
     t.run_jobs().await;
 }
