@@ -13,7 +13,7 @@ import sys
 import urllib.request
 
 URL, WORK, ROUNDS, SECONDS = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-NEIGHBOURS, SHARE = 10, 40  # companies, and requests per second of each
+NEIGHBOURS, SHARE = 10, 15  # companies, and requests per second of each: less than a user is allowed
 CONNECTIONS = 20
 TIMES = 50
 PATH = "/products?limit=20"
@@ -51,7 +51,8 @@ def company(number):
     profile = {"first_name": "Fair", "last_name": str(number), "phone_number": "+573001234567"}
     call("POST", "/auth/register", {"email": email, "password": password, "profile": profile})
     token = call("POST", "/auth/login", form=f"username={email}&password={password.replace(' ', '+')}")
-    headers = {"Authorization": "Bearer " + token["access_token"]}
+    # Each is somewhere else, as the address is counted too.
+    headers = {"Authorization": "Bearer " + token["access_token"], "X-Forwarded-For": f"10.9.0.{number + 1}"}
     new = {"name": f"Fair {number}", "nit": str(900100000 + number), "phone_number": "+573001234567"}
     headers["X-Company-ID"] = call("POST", "/company", new, headers)["id"]
     for sku in range(25):

@@ -42,7 +42,7 @@ measure_load() {
   local cases=(list find login create presign)
   need_venv matplotlib==3.11.2
   need_venv argon2-cffi==25.1.0
-  need_cargo_tool oha 1.16.0 --no-default-features
+  need_cargo_tool oha 1.16.0
   prepare_load
   for case in "${cases[@]}"; do
     for ((round = 1; round <= rounds; round++)); do
