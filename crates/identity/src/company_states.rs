@@ -4,7 +4,7 @@
 //! transaction begins; work that was accepted before is finished.
 
 use kernel::app::App;
-use kernel::error::{COMPANY_CLOSED, COMPANY_SUSPENDED, NOT_FOUND};
+use kernel::error::{COMPANY_CLOSED, COMPANY_SUSPENDED};
 use kernel::prelude::*;
 use uuid::Uuid;
 

@@ -21,6 +21,7 @@ use kernel::origin::client_address;
 use kernel::trace::{self, TraceContext};
 use limits::Limits;
 use metrics::counter;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{self, AllowOrigin, CorsLayer};
@@ -30,28 +31,32 @@ use crate::measured::Measured;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Limits, authentication and tenant scope around the routes, the innermost first; what no route matches
+/// Limits, authentication and tenant scope around the routes, the outermost first; what no route matches
 /// passes as 404 or 405.
 pub fn guard(router: Router<App>, app: &App, identity: Identity, limits: &Limits) -> Router<App> {
+    // As one layer: axum boxes the service once per layer, and each copies all boxes within it for every request.
+    let layers = ServiceBuilder::new()
+        .layer(axum::Extension(identity.clone()))
+        .layer(from_fn_with_state(limits.clone(), limits::by_address))
+        .layer(from_fn_with_state(identity, identity::authenticate))
+        .layer(from_fn_with_state(limits.clone(), limits::by_caller))
+        .layer(from_fn_with_state(app.clone(), kernel::db::received))
+        .layer(from_fn_with_state(limits.clone(), limits::admit))
+        .layer(from_fn(kernel::db::scope));
     router
-        .route_layer(from_fn(kernel::db::scope))
-        .route_layer(from_fn_with_state(limits.clone(), limits::admit))
-        .route_layer(from_fn_with_state(app.clone(), kernel::db::received))
-        .route_layer(from_fn_with_state(limits.clone(), limits::by_caller))
-        .route_layer(from_fn_with_state(identity.clone(), identity::authenticate))
-        .route_layer(from_fn_with_state(limits.clone(), limits::by_address))
-        .route_layer(axum::Extension(identity))
+        .route_layer(layers)
         .method_not_allowed_fallback(async || Error::new(&METHOD_NOT_ALLOWED))
         .fallback(async || Error::new(&NOT_FOUND))
 }
 
 /// The outer layers, around everything that is answered.
 pub fn envelop(router: Router<App>, app: &App) -> Router<App> {
-    router
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new())
-        .layer(cors(app))
+    let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(app.clone(), envelope))
+        .layer(cors(app))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(panicked));
+    router.layer(layers)
 }
 
 /// The panic's message went to the log by the hook; a client learns nothing of it.
