@@ -2,24 +2,20 @@
 # Closed and open loops on five requests, and what the number of companies and products does: part of script/bench.
 
 levels=(1 16 64 256)
-# PostgreSQL of two cores is fastest with few connections: the floor never has more than these.
+# PostgreSQL of two cores is fastest with few connections: the floor of more clients than these is that of these.
 floor_clients=16
 people=512
 
+least() { echo "$(($1 < $2 ? $1 : $2))"; }
+
 # The API and its floor at one level. measure_level CASE CLIENTS PATH FLOOR...
 measure_level() {
-  local case=$1 clients=$2 path=$3
-  measure "$case.$clients" api load_api "$case" "$clients" "$path"
-  measure "$case.$clients" floor "${@:4}" "$clients"
+  measure "$1.$2" api load_api "$1" "$2" "$3"
+  if [ "$2" -le "$floor_clients" ]; then measure "$1.$2" floor "${@:4}" "$2"; fi
 }
 
 # floor_login CLIENTS: hashing alone, as the API does it, in as many threads as it does it in.
-floor_login() { target/venv/bin/python script/bench.d/hashes.py "$(nproc)" "$seconds"; }
-# floor_statements CASE CLIENTS
-floor_statements() {
-  local clients=$2
-  load_pgbench "$1" "$((clients < floor_clients ? clients : floor_clients))"
-}
+floor_login() { target/venv/bin/python script/bench.d/hashes.py "$(least "$1" "$(nproc)")" "$seconds"; }
 
 prepare_load() {
   local product
@@ -36,7 +32,7 @@ prepare_load() {
 }
 
 measure_load() {
-  local case clients round
+  local case clients round rounds=3
   local -A paths
   # Writes come last: each presigned URL is a job that looks for its upload from then on.
   local cases=(list find login create presign)
@@ -51,7 +47,7 @@ measure_load() {
         if [ "$case" = login ]; then
           measure_level login "$clients" "${paths[login]}" floor_login
         else
-          measure_level "$case" "$clients" "${paths[$case]}" floor_statements "$case"
+          measure_level "$case" "$clients" "${paths[$case]}" load_pgbench "$case"
         fi
       done
     done
@@ -75,7 +71,7 @@ measure_load() {
 # A line of the table, and one of the plot's file: case, clients, rate, floor, p50 and p99.
 level_row() {
   local api floor
-  api=$(medians "$1.$2" api) floor=$(medians "$1.$2" floor)
+  api=$(medians "$1.$2" api) floor=$(medians "$1.$(least "$2" "$floor_clients")" floor)
   printf '%s %s\n' "$api" "$floor" | awk -v case="$1" -v clients="$2" -v tsv="$work/load.tsv" '{
     good = $1 * (1 - $7)
     printf "| %s | %d | %.0f | %.2f | %.1f | %.1f | %.0f %% | %.0f | %.0f |\n", case, clients, good, good / $8, $2 / 1000, $3 / 1000, 100 * $7, $4, $5
@@ -116,8 +112,9 @@ PY
 # companies N: so many there are, each with ten products; rows are written past triggers, of which none is measured.
 companies() {
   superuser -c "set session_replication_role = replica; set row_security = off; set search_path = ally, public;
-    insert into companies (tenant_id, id, name)
-      select id, id, 'Empresa ' || n from (select n, md5('company ' || n)::uuid as id from generate_series(1, $1 - (select count(*) from companies)) as n) as new on conflict do nothing;
+    insert into companies (tenant_id, name, nit, nit_check_digit, phone_number)
+      select id, 'Empresa ' || nit, nit, nit_check_digit(nit), '+573001234567'
+        from (select md5('company ' || n)::uuid as id, (800000000 + n)::text as nit from generate_series(1, $1 - (select count(*)::int from companies)) as n) as new on conflict do nothing;
     insert into products (tenant_id, id, name, sku, price_sale)
       select c.tenant_id, md5('product ' || c.tenant_id || n)::uuid, 'Producto ' || n, 'S-' || n, n * 100
         from companies as c, generate_series(1, 10) as n where not exists (select from products as p where p.tenant_id = c.tenant_id);
@@ -129,13 +126,13 @@ products() {
   superuser -c "set session_replication_role = replica; set row_security = off; set search_path = ally, public;
     insert into products (tenant_id, id, name, sku, price_sale, created_at)
       select '$company', md5('more ' || n)::uuid, 'Producto ' || md5(n::text), 'M-' || n, n % 100000, now() - n * interval '1 second'
-        from generate_series(1, $1 - (select count(*) from products where tenant_id = '$company')) as n;
+        from generate_series((select count(*)::int from products where tenant_id = '$company') + 1, $1) as n;
     analyze"
   superuser -c "vacuum"
 }
 
 measure_scale() {
-  local size clients=16 product
+  local size clients=16 product rounds=3
   need_venv matplotlib==3.11.2
   product=$(first_product)
   printf '## Scale\n\n%d clients, medians of %d rounds of %d s; search is for a word that few products have\n\n' "$clients" "$rounds" "$seconds"
