@@ -56,13 +56,13 @@ def scale(measured):
     for size, case, figures in rows(measured, "\t"):
         _, p50, p99 = map(float, figures.split())
         by_case[case].append((size.replace(" products in one", "\nproducts").replace(" companies", "\ncompanies"), p50 / 1e3, p99 / 1e3))
-    figure, axes = plt.subplots(1, len(by_case), sharey=True)
+    figure, axes = plt.subplots(1, len(by_case), sharey=True, figsize=(10, 3.4))
     for axis, (case, points) in zip(axes, by_case.items()):
         sizes = [point[0] for point in points]
         axis.bar(sizes, [point[2] for point in points], label="p99", color="#c9d4e5")
         axis.bar(sizes, [point[1] for point in points], label="p50", color="#30507c")
         axis.set_title(case)
-        axis.tick_params(axis="x", labelsize=7)
+        axis.tick_params(axis="x", labelsize=6)
     axes[0].set_ylabel("ms")
     axes[0].legend(frameon=False)
     save(figure, "scale")
