@@ -244,10 +244,10 @@ def cause_all(prometheus, shop, poor):
 
     running = [repeatedly(1, shop.upload), repeatedly(4, shop.forget_password)]
     shop.sql(
-        """insert into ally.jobs (tenant_id, id, queue, name, payload, state, run_at, attempt, worker, lease_until)
-           values (gen_random_uuid(), gen_random_uuid(), 'default', 'test.dead', '{}', 'dead', now(), 1, null, null),
-                  (gen_random_uuid(), gen_random_uuid(), 'forgotten', 'test.late', '{}', 'ready', now() - interval '1 hour', 0, null, null),
-                  (gen_random_uuid(), gen_random_uuid(), 'forgotten', 'test.lost', '{}', 'running', now(), 1, gen_random_uuid(),
+        """insert into ally.jobs (tenant_id, id, queue, name, payload, state, run_at, attempt, worker, started_at, lease_until)
+           values (gen_random_uuid(), gen_random_uuid(), 'default', 'test.dead', '{}', 'dead', now(), 1, null, now(), null),
+                  (gen_random_uuid(), gen_random_uuid(), 'forgotten', 'test.late', '{}', 'ready', now() - interval '1 hour', 0, null, null, null),
+                  (gen_random_uuid(), gen_random_uuid(), 'forgotten', 'test.lost', '{}', 'running', now(), 1, gen_random_uuid(), now(),
                    now() - interval '1 minute')"""
     )
     wait_for_alerts("Ally360DeadJobs", "Ally360QueueStalled", "Ally360WorkerLost")

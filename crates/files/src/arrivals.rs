@@ -64,7 +64,10 @@ pub async fn follow(app: App, mut arrivals: Receiver<Arrival>) {
         match arrival {
             Ok(arrival) => {
                 if let Err(error) = arrived(&app, &arrival.key).await {
-                    tracing::warn!(%error, "an arrival could not be recorded; it is found later");
+                    tracing::warn!(
+                        cause = error.with_cause(),
+                        "an arrival could not be recorded; it is found later"
+                    );
                 }
             }
             Err(RecvError::Lagged(missed)) => {

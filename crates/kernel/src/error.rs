@@ -178,6 +178,14 @@ impl Error {
         }
     }
 
+    /// With what is behind it: for a log, never for a client.
+    pub fn with_cause(&self) -> String {
+        match &self.source {
+            Some(cause) => format!("{self}: {cause:#}"),
+            None => self.to_string(),
+        }
+    }
+
     /// 422 with these invalid values.
     pub fn invalid(errors: Vec<FieldError>) -> Error {
         let mut error = Error::new(&VALIDATION_FAILED);
@@ -349,5 +357,23 @@ impl IntoResponse for Error {
         }
         response.extensions_mut().insert(self.problem);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_the_cause_and_a_client_has_not() {
+        let error = Error::internal(anyhow::anyhow!("no space left").context("writing the file"));
+        assert_eq!(
+            error.with_cause(),
+            "internal: Something went wrong on our side: writing the file: no space left"
+        );
+        assert_eq!(error.to_string(), "internal: Something went wrong on our side");
+        let shown = error.into_response();
+        let shown = format!("{:?}", shown.extensions().get::<Box<Problem>>());
+        assert!(!shown.contains("space"), "{shown}");
     }
 }

@@ -101,7 +101,10 @@ impl Worker {
             match self.round(turn).await {
                 Ok(0) => {}
                 Ok(_) => continue,
-                Err(error) => warn!(%error, "the queue cannot be reached; trying again"),
+                Err(error) => warn!(
+                    cause = error.with_cause(),
+                    "the queue cannot be reached; trying again"
+                ),
             }
             let pause = POLL.mul_f64(rand::random_range(0.8..1.2));
             let woken = timeout(pause, inner.wake.notified());
@@ -223,10 +226,16 @@ impl Worker {
         let deadline = Instant::now() + self.0.options.lease;
         while let Err(error) = finish(&self.0.app, job, max_attempts, ending).await {
             if Instant::now() > deadline {
-                error!(%error, "the ending could not be recorded; the job runs again when its lease ends");
+                error!(
+                    cause = error.with_cause(),
+                    "the ending could not be recorded; the job runs again when its lease ends"
+                );
                 return;
             }
-            warn!(%error, "the ending could not be recorded; trying again");
+            warn!(
+                cause = error.with_cause(),
+                "the ending could not be recorded; trying again"
+            );
             sleep(POLL).await;
         }
     }
@@ -238,7 +247,10 @@ impl Worker {
         loop {
             sleep(inner.options.lease / 3).await;
             if let Err(error) = extend(&inner.app, &inner.running, inner.options.lease).await {
-                warn!(%error, "leases could not be extended; trying again");
+                warn!(
+                    cause = error.with_cause(),
+                    "leases could not be extended; trying again"
+                );
             }
             match reap(&inner.app).await {
                 Ok(0) => {}
@@ -247,7 +259,10 @@ impl Worker {
                     warn!(reaped, "jobs of dead or stalled workers were taken back");
                     inner.wake.notify_one();
                 }
-                Err(error) => warn!(%error, "expired leases could not be taken back; trying again"),
+                Err(error) => warn!(
+                    cause = error.with_cause(),
+                    "expired leases could not be taken back; trying again"
+                ),
             }
             if rotated.elapsed() > ROTATE && self.rotated().await {
                 rotated = Instant::now();
@@ -258,7 +273,12 @@ impl Worker {
     async fn rotated(&self) -> bool {
         let rotated = rotate(&self.0.app, self.0.options.days_kept).await;
         rotated
-            .inspect_err(|error| warn!(%error, "the history could not be rotated; trying again"))
+            .inspect_err(|error| {
+                warn!(
+                    cause = error.with_cause(),
+                    "the history could not be rotated; trying again"
+                )
+            })
             .is_ok()
     }
 

@@ -15,7 +15,10 @@ const TICK: Duration = Duration::from_secs(10);
 pub async fn schedule(app: App, schedules: Vec<Schedule>) {
     loop {
         if let Err(error) = plan_now(&app, &schedules).await {
-            warn!(%error, "schedules could not be planned; trying again");
+            warn!(
+                cause = error.with_cause(),
+                "schedules could not be planned; trying again"
+            );
         }
         if app
             .stopping
