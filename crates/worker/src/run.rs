@@ -277,7 +277,7 @@ impl Worker {
                 warn!(
                     cause = error.with_cause(),
                     "the history could not be rotated; trying again"
-                )
+                );
             })
             .is_ok()
     }
