@@ -64,7 +64,7 @@ def cached(connection, _):
 
 def anew(connection, number):
     name = b"sqlx_s_%d" % number
-    connection.simple(b"DEALLOCATE ALL; " + BEGIN)
+    connection.simple(b"BEGIN; DEALLOCATE ALL; COMMIT; " + BEGIN)
     connection.prepare(name)
     connection.execute(name)
     connection.simple(b"ROLLBACK")

@@ -126,7 +126,8 @@ impl Pool {
 
     /// sqlx names its prepared statements by a counter of the client's connection, also those that it does not
     /// keep. On a server's connection that others had before, their names would be taken: so each transaction
-    /// begins, in the same message, by dropping what is there.
+    /// begins, in the same message, by dropping what is there. In a transaction of its own: the drop takes a
+    /// snapshot, after which no isolation level can be chosen any more.
     #[expect(
         clippy::disallowed_methods,
         reason = "a constant before what was safe already"
@@ -135,7 +136,7 @@ impl Pool {
         if !self.shared {
             return statement;
         }
-        AssertSqlSafe(format!("DEALLOCATE ALL; {}", statement.as_str())).into_sql_str()
+        AssertSqlSafe(format!("BEGIN; DEALLOCATE ALL; COMMIT; {}", statement.as_str())).into_sql_str()
     }
 
     async fn lend(&self) -> Result<Object<Connector>> {
