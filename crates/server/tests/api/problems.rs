@@ -109,6 +109,7 @@ const OPERATORS: &[&str] = &[
     "files_state_known",
     "job_runs_outcome_known",
     "jobs_progress_range",
+    "jobs_running_leased",
     "jobs_state_known",
     "storage_usage_max_file_positive",
     "storage_usage_open_positive",

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::AssertSqlSafe;
 use testkit::TestApp;
 use tokio::sync::Notify;
 use worker::{Options, Worker};
 
 use super::support::{
-    Act, Step, app, drained, enqueue, kinds, number, quick, rows, sql, start, state, until_number,
+    Act, Step, app, drained, enqueue, execute, kinds, number, quick, rows, sql, start, state, until_number,
 };
 
 /// A worker on a thread and a runtime of its own. A job that blocks stalls all of it, its leases
@@ -219,4 +220,27 @@ async fn a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long() 
         ["1 1", "2 2", "3 1"]
     );
     second.stop().await;
+}
+
+/// Nobody could take back a job that nobody has, or since when is unknown.
+#[tokio::test]
+async fn a_job_under_way_has_begun_and_has_a_worker_and_a_lease() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    enqueue(&t, &a, &Act::new(1, &[])).await;
+    let mut conn = sql(&t).await;
+    let whole = [("worker", "id"), ("started_at", "now()"), ("lease_until", "now()")];
+    for left_out in whole {
+        let set = whole.iter().filter(|each| **each != left_out);
+        let set: Vec<String> = set.map(|(column, value)| format!("{column} = {value}")).collect();
+        let statement = format!("update jobs set state = 'running', {}", set.join(", "));
+        let refused = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut conn).await;
+        let constraint = refused.as_ref().err().and_then(|error| error.as_database_error()?.constraint());
+        assert_eq!(constraint, Some("jobs_running_leased"), "without {}: {refused:?}", left_out.0);
+    }
+    execute(
+        &mut conn,
+        "update jobs set state = 'running', worker = id, started_at = now(), lease_until = now()",
+    )
+    .await;
 }

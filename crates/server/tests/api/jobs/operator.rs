@@ -125,7 +125,7 @@ async fn the_page_escapes_everything_and_runs_nothing_but_its_own() {
     let mut conn = sql(&t).await;
     let quoted = attack.replace('\'', "''");
     execute(&mut conn, &format!("update jobs set state = 'dead', name = '{quoted}', queue = '{quoted}', last_error = '{quoted}', request_id = '{quoted}'; update companies set name = '{quoted}'")).await;
-    execute(&mut conn, &format!("insert into jobs (tenant_id, id, name, payload, state, started_at, progress_message) select tenant_id, gen_random_uuid(), '{quoted}', '{{}}', 'running', now(), '{quoted}' from jobs where id = '{id}'")).await;
+    execute(&mut conn, &format!("insert into jobs (tenant_id, id, name, payload, state, worker, started_at, lease_until, progress_message) select tenant_id, gen_random_uuid(), '{quoted}', '{{}}', 'running', id, now(), now(), '{quoted}' from jobs where id = '{id}'")).await;
 
     let answer = operator.get("/operator/jobs").await.ok();
     let page = answer.text();
