@@ -12,6 +12,9 @@ use crate::uploads::{FileRules, FileSettings};
 /// Where a company is unless it says otherwise.
 pub const DEFAULT_TIME_ZONE: &str = "America/Bogota";
 
+/// Of one list.
+const MOST_CONTENT_TYPES: usize = 20;
+
 /// What the installation decides of the defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation {
@@ -204,9 +207,15 @@ fn wider(module: &str, rules: &FileRules, most: &FileRules, fault: &mut impl FnM
     let range = format!("1 to {}", most.max_bytes);
     let fits = (1..=most.max_bytes).contains(&rules.max_bytes);
     fault(!fits, &format!("/files/{module}/max_bytes"), "range", &range);
+    let pointer = format!("/files/{module}/content_types");
+    // Before a look at each: what is compared with all others must be few.
+    if rules.content_types.len() > MOST_CONTENT_TYPES {
+        let detail = format!("at most {MOST_CONTENT_TYPES}");
+        return fault(true, &pointer, "length", &detail);
+    }
+    let taken = format!("taken are {}", most.content_types.join(", "));
     for (i, name) in rules.content_types.iter().enumerate() {
-        let pointer = format!("/files/{module}/content_types/{i}");
-        let taken = format!("taken are {}", most.content_types.join(", "));
+        let pointer = format!("{pointer}/{i}");
         fault(
             !most.content_types.contains(name),
             &pointer,

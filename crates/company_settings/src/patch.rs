@@ -5,7 +5,7 @@
 
 use garde::Validate;
 use kernel::error::{Error, Result};
-use kernel::input::Patch;
+use kernel::input::{Object, Patch};
 use kernel::language::Language;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,11 +38,11 @@ patch! {
         language: Language,
         #[schema(example = "America/Bogota", max_length = 64)]
         time_zone: String,
-        numbers: NumbersPatch,
-        prices: PricesPatch,
-        files: FilesPatch,
-        retention: RetentionPatch,
-        notifications: NotificationsPatch,
+        numbers: Object<NumbersPatch>,
+        prices: Object<PricesPatch>,
+        files: Object<FilesPatch>,
+        retention: Object<RetentionPatch>,
+        notifications: Object<NotificationsPatch>,
     }
 }
 
@@ -64,10 +64,10 @@ patch! {
 
 patch! {
     FilesPatch {
-        products: FileRulesPatch,
-        companies: FileRulesPatch,
-        users: FileRulesPatch,
-        other: FileRulesPatch,
+        products: Object<FileRulesPatch>,
+        companies: Object<FileRulesPatch>,
+        users: Object<FileRulesPatch>,
+        other: Object<FileRulesPatch>,
     }
 }
 
@@ -272,6 +272,10 @@ mod tests {
             (
                 json!({"files": {"users": {"content_types": ["image/png", "image/png"]}}}),
                 "/files/users/content_types/1 unique",
+            ),
+            (
+                json!({"files": {"users": {"content_types": vec!["image/png"; 21]}}}),
+                "/files/users/content_types length",
             ),
         ] {
             let refused = patched(&Chosen::default(), patch).expect_err(expected);

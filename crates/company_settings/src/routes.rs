@@ -67,7 +67,18 @@ async fn update(
     );
     let row = row.fetch_one(&mut *tx).await?;
     if_match.check(row.version)?;
-    let Chosen(mut chosen) = row.chosen().patched(&patch, defaults)?;
+    let (version, before) = (row.version, row.chosen());
+    let changed = Changed(tx.caller().tenant_id);
+    let after = before.patched(&patch, defaults)?;
+    if after == before {
+        // What others have read still fits.
+        let settings = before.over(defaults)?;
+        return Ok((
+            Extension(changed),
+            Tagged(CompanySettings { version, ..settings }),
+        ));
+    }
+    let Chosen(mut chosen) = after;
     let zone = match chosen.remove("time_zone") {
         Some(Value::String(zone)) => time_zone_name(&zone).filter(|zone| *zone != defaults.time_zone),
         _ => None,
@@ -80,6 +91,5 @@ async fn update(
         zone
     );
     let row = row.fetch_one(&mut *tx).await?;
-    let changed = Changed(tx.caller().tenant_id);
     Ok((Extension(changed), Tagged(row.over(defaults)?)))
 }

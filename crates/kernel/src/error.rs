@@ -71,6 +71,9 @@ codes! {
     BODY_TIMEOUT = 408 "body-timeout" "The request body did not arrive in time";
 }
 
+/// That are told of at once: a body may have a hundred thousand.
+const MOST_ERRORS: usize = 100;
+
 /// One invalid value: where (JSON pointer into the body, or a parameter's name) and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
@@ -186,10 +189,10 @@ impl Error {
         }
     }
 
-    /// 422 with these invalid values.
-    pub fn invalid(errors: Vec<FieldError>) -> Error {
+    /// 422 with these invalid values, the first hundred of them.
+    pub fn invalid(errors: impl IntoIterator<Item = FieldError>) -> Error {
         let mut error = Error::new(&VALIDATION_FAILED);
-        error.problem.errors = errors;
+        error.problem.errors = errors.into_iter().take(MOST_ERRORS).collect();
         error
     }
 

@@ -1,12 +1,16 @@
 //! Request input that answers with problems: body, path and query.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use garde::Validate;
 use garde::rules::inner::Inner;
 use http::header;
 use http::request::Parts;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -58,7 +62,7 @@ fn is_json(request: &Request) -> bool {
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(&error.path().to_string());
         let cause = error.into_inner();
         match cause.classify() {
@@ -77,6 +81,32 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     json.end()
         .map_err(|_| Error::new(&MALFORMED_JSON).detail("something follows the JSON value"))?;
     Ok(value)
+}
+
+/// A struct as an object and nothing else: serde takes an array for one as well, its values by position. Bodies are
+/// read so as a whole; of a struct inside of one it is for the field to say.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> std::result::Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+    }
 }
 
 /// serde's messages quote the offending value; only what it expected goes out.
@@ -127,25 +157,22 @@ fn escape(segment: &str) -> String {
 }
 
 /// garde's messages are English text; a custom rule's message is `code: text`.
-fn field_errors(report: &garde::Report) -> Vec<FieldError> {
-    report
-        .iter()
-        .map(|(path, error)| {
-            let message = error.message();
-            let (code, detail) = match message.split_once(": ") {
-                Some((code, detail)) if code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') => {
-                    (code, detail)
-                }
-                _ if message.starts_with("length is") => ("length", message),
-                _ if message.starts_with("lower than") || message.starts_with("greater than") => {
-                    ("range", message)
-                }
-                _ if message.contains("pattern") => ("pattern", message),
-                _ => ("invalid", message),
-            };
-            FieldError::body(pointer(&path.to_string()), code, detail)
-        })
-        .collect()
+fn field_errors(report: &garde::Report) -> impl Iterator<Item = FieldError> {
+    report.iter().map(|(path, error)| {
+        let message = error.message();
+        let (code, detail) = match message.split_once(": ") {
+            Some((code, detail)) if code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') => {
+                (code, detail)
+            }
+            _ if message.starts_with("length is") => ("length", message),
+            _ if message.starts_with("lower than") || message.starts_with("greater than") => {
+                ("range", message)
+            }
+            _ if message.contains("pattern") => ("pattern", message),
+            _ => ("invalid", message),
+        };
+        FieldError::body(pointer(&path.to_string()), code, detail)
+    })
 }
 
 /// A garde rule: text with a visible character and without control characters.
@@ -306,20 +333,27 @@ impl<T> Inner<T> for Patch<T> {
     }
 }
 
-impl<T: PartialSchema> PartialSchema for Patch<T> {
-    fn schema() -> RefOr<Schema> {
-        T::schema()
-    }
+/// In the document they are what they hold.
+macro_rules! documented_as_content {
+    ($($name:ident)*) => {$(
+        impl<T: PartialSchema> PartialSchema for $name<T> {
+            fn schema() -> RefOr<Schema> {
+                T::schema()
+            }
+        }
+
+        impl<T: ToSchema> ToSchema for $name<T> {
+            fn name() -> std::borrow::Cow<'static, str> {
+                T::name()
+            }
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                T::schemas(schemas);
+            }
+        }
+    )*};
 }
 
-impl<T: ToSchema> ToSchema for Patch<T> {
-    fn name() -> std::borrow::Cow<'static, str> {
-        T::name()
-    }
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        T::schemas(schemas);
-    }
-}
+documented_as_content!(Object Patch);
 
 #[cfg(test)]
 mod tests {
@@ -336,6 +370,12 @@ mod tests {
         #[serde(default)]
         #[garde(skip)]
         size: Size,
+    }
+
+    #[derive(Deserialize, Validate)]
+    struct Many {
+        #[garde(inner(length(chars, min = 1)))]
+        all: Vec<String>,
     }
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -374,6 +414,7 @@ mod tests {
         assert_eq!(shown(r#"{"name":"#).split(' ').next(), Some("malformed-json"));
         assert_eq!(shown(r#"{}"#), "validation-failed /name required");
         assert_eq!(shown(r#"{"name":5}"#), "validation-failed /name type");
+        assert_eq!(shown(r#"["x"]"#), "validation-failed  type");
         assert_eq!(
             shown(r#"{"name":"x","b":1}"#),
             "validation-failed /b unknown-field"
@@ -396,6 +437,18 @@ mod tests {
             shown(r#"{"name":"x","size":nul}"#).split(' ').next(),
             Some("malformed-json")
         );
+    }
+
+    #[test]
+    fn of_many_faults_the_first_hundred_are_told() {
+        let Object(many) =
+            serde_json::from_value(serde_json::json!({"all": vec![""; 150_000]})).expect("a body");
+        let Many { all } = &many;
+        assert_eq!(all.len(), 150_000);
+        let error = Error::invalid(field_errors(&many.validate().expect_err("blank")));
+        let told = format!("{error:?}");
+        assert_eq!(told.matches("pointer").count(), 100);
+        assert!(told.contains("/all/99") && !told.contains("/all/100"), "{told}");
     }
 
     #[test]

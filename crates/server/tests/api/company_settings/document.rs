@@ -171,6 +171,20 @@ async fn a_version_is_changed_once() {
     assert_ne!(changed.header("etag"), tag);
 }
 
+/// Others have read what still holds.
+#[tokio::test]
+async fn what_changes_nothing_leaves_the_version() {
+    let t = app().await;
+    let owner = t.tenant("a").await;
+    let tag = owner.get(PATH).await.ok().header("etag").to_owned();
+    let all = settings(&owner).await;
+    for same in [json!({}), json!({"numbers": {}, "language": null}), all] {
+        assert_eq!(owner.patch(PATH, same).await.ok().header("etag"), tag);
+    }
+    let changed = owner.patch(PATH, json!({"language": "en"})).await.ok();
+    assert_ne!(changed.header("etag"), tag);
+}
+
 #[tokio::test]
 async fn changes_of_different_settings_at_once_are_all_kept() {
     let t = app().await;

@@ -104,6 +104,40 @@ async fn unknown_fields_are_refused() {
     report.finish(with_bodies());
 }
 
+/// By position values would come to fields that they were not meant for.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let world = World::new().await;
+    let a = world.tenant().await;
+    let mut report = Report::new("array");
+    let with_bodies = || world.operations.iter().filter(|o| o.body.is_some());
+    for operation in with_bodies().filter(|o| o.has_json_body()) {
+        let call = world.valid_call(operation, &a).await;
+        let body = call.body.as_ref().expect("a body");
+        for place in objects(body) {
+            let object = body
+                .pointer(&place)
+                .and_then(Value::as_object)
+                .expect("an object");
+            let by_position = object.values().cloned().collect();
+            for array in [Value::Array(by_position), json!([])] {
+                let mut strange = call.clone();
+                *strange
+                    .body
+                    .as_mut()
+                    .and_then(|body| body.pointer_mut(&place))
+                    .expect("the object") = array;
+                let answer = report.send(operation, &strange, &a.client).await;
+                report.expect_problem(operation, &place, 422, "validation-failed", &answer);
+                let error = &answer.json["errors"][0];
+                let named = error["code"] == "type" && error["pointer"] == place;
+                report.expect(operation, format_args!("an object at {place}"), named, &answer);
+            }
+        }
+    }
+    report.finish(with_bodies());
+}
+
 /// JSON pointers of a value's objects.
 fn objects(value: &Value) -> Vec<String> {
     let Some(object) = value.as_object() else {
