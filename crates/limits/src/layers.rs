@@ -1,5 +1,7 @@
 //! The layers around every route that the modules declare. What they do not know, such as health, passes.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -10,9 +12,13 @@ use metrics::counter;
 use crate::charge::Charge;
 use crate::{Limits, Refusal, headers};
 
+/// What the address of a request was charged with in this process.
+#[derive(Clone)]
+struct ByAddress(Arc<[Charge]>);
+
 /// Before authentication: what addresses are charged with, in this process, so that nobody costs a look-up
 /// whom nobody knows.
-pub async fn by_address(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub async fn by_address(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     let Some(places) = limits.places(&request).filter(|_| limits.0.rated) else {
         return next.run(request).await;
     };
@@ -20,15 +26,18 @@ pub async fn by_address(State(limits): State<Limits>, request: Request, next: Ne
     if !limits.take_here(&mut charges) {
         return refused(&limits, &charges);
     }
+    let charges = ByAddress(charges.into());
+    request.extensions_mut().insert(charges.clone());
     let mut response = next.run(request).await;
     if !response.headers().contains_key(headers::RATE_LIMIT) {
-        headers::tell(&limits, &charges, response.headers_mut());
+        headers::tell(&limits, &charges.0, response.headers_mut());
     }
     response
 }
 
 /// After authentication: what company, user and API key are charged with and, where processes count
-/// together, the address.
+/// together, the address. If one of them refuses, the address has back what it was charged before: those who
+/// share it are not concerned.
 pub async fn by_caller(State(limits): State<Limits>, request: Request, next: Next) -> Response {
     let Some(places) = limits.places(&request).filter(|_| limits.0.rated) else {
         return next.run(request).await;
@@ -36,7 +45,23 @@ pub async fn by_caller(State(limits): State<Limits>, request: Request, next: Nex
     let together = limits.0.redis.is_some();
     let wanted = |scope| together || scope != Scope::Address;
     let mut charges = limits.charges(places, request.extensions(), wanted);
-    if !charges.is_empty() && !limits.take(&mut charges).await {
+    if charges.is_empty() {
+        return next.run(request).await;
+    }
+    let admitted = limits.take(&mut charges).await;
+    if let Some(ByAddress(before)) = request.extensions().get() {
+        let mut before = before.to_vec();
+        if !admitted {
+            limits.0.local.give_back(&mut before);
+        }
+        if !charges
+            .iter()
+            .any(|charge| limits.scope(charge) == Scope::Address)
+        {
+            charges.append(&mut before);
+        }
+    }
+    if !admitted {
         return refused(&limits, &charges);
     }
     let mut response = next.run(request).await;

@@ -110,6 +110,11 @@ impl Limits {
         places.iter().filter_map(charge).collect()
     }
 
+    /// Who is charged.
+    fn scope(&self, charge: &Charge) -> Scope {
+        self.0.policies.policy(charge.key.policy).scope
+    }
+
     /// Charges in this process.
     fn take_here(&self, charges: &mut [Charge]) -> bool {
         self.0.local.take(charges, self.0.clock.now().as_microsecond())
@@ -124,7 +129,7 @@ impl Limits {
             counter!("ally360_rate_limit_fallbacks_total").increment(1);
         }
         // The address has been charged here before.
-        charges.retain(|charge| self.0.policies.policy(charge.key.policy).scope != Scope::Address);
+        charges.retain(|charge| self.scope(charge) != Scope::Address);
         self.take_here(charges)
     }
 

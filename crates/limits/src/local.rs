@@ -44,6 +44,17 @@ impl Local {
         }
         admitted
     }
+
+    /// Undoes a charge of the last moment: somebody else refused the request.
+    pub fn give_back(&self, charges: &mut [Charge]) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        for charge in charges {
+            charge.ahead -= charge.quota.every;
+            if let Some(until) = done.get_mut(&charge.key) {
+                *until -= charge.quota.every;
+            }
+        }
+    }
 }
 
 /// Forgets who is done and, if those are too few, who has asked least.
@@ -85,6 +96,17 @@ mod tests {
         assert!(!local.take(&mut both, 1));
         assert_eq!(both.map(|charge| charge.quota.remaining(charge.ahead)), [3, 0]);
         assert!(local.take(&mut [charge(1, 1)], 1));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_used_again() {
+        let local = Local::default();
+        for _ in 0..10 {
+            let mut charges = [charge(0, 1)];
+            assert!(local.take(&mut charges, 1));
+            local.give_back(&mut charges);
+            assert_eq!(charges[0].quota.remaining(charges[0].ahead), 3);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
-use identity::{Access, access_of};
+use identity::{Access, EXEMPT, access_of};
 use kernel::limit::{Rate, Scope};
 use kernel::module::Module;
 
@@ -20,6 +20,8 @@ const DEFAULTS: [(&str, Scope, &str); 8] = [
     (WRITES, Scope::User, "600/minute"),
     (WRITES, Scope::ApiKey, "1500/minute"),
 ];
+/// For people; the API's document does not have them.
+const PAGES: [&str; 2] = ["/account/", "/operator/"];
 const ANY: &str = "any";
 const ENTRY: &str = "entry";
 const READS: &str = "reads";
@@ -82,6 +84,14 @@ impl Policies {
                     }
                 }
             }
+        }
+        let pages = EXEMPT
+            .iter()
+            .filter(|(_, path, _)| PAGES.iter().any(|start| path.starts_with(start)));
+        for (method, path, access) in pages {
+            let defaults = policies.defaults(kinds(*access, method));
+            let route = policies.routes.entry((*path).to_owned()).or_default();
+            route.insert(method.clone(), defaults);
         }
         policies
     }

@@ -129,6 +129,36 @@ async fn whoever_asks_too_often_is_told_for_how_long_and_others_are_not_concerne
     a.get(EXPORT).await.ok();
 }
 
+/// 20 a second is what the address may.
+#[tokio::test]
+async fn a_company_that_is_refused_takes_nothing_from_others_at_its_address() {
+    let t = limited(10).await;
+    let shared = |client: Client| client.from_address("203.0.113.9");
+    let (a, b) = (shared(t.tenant("a").await), shared(t.tenant("b").await));
+    let told = "\"any-address\";q=20;w=1";
+    for n in 0..100 {
+        let answer = a.get(EXPORT).await;
+        assert_eq!(answer.status, if n == 0 { 200 } else { 429 });
+        let policies = answer.header("ratelimit-policy");
+        assert!(
+            policies.contains(EXPORT_POLICY) && policies.contains(told),
+            "{policies}"
+        );
+        assert!(
+            answer.header("ratelimit").contains(EXPORT_POLICY),
+            "the nearest to its end"
+        );
+    }
+    b.get(EXPORT).await.ok();
+    // Who nobody knows has nothing back.
+    let stranger = t
+        .anonymous()
+        .from_address("203.0.113.9")
+        .with_token("ak_live_guess");
+    let answers = futures::future::join_all((0..100).map(|_| stranger.get("/brands"))).await;
+    assert!(answers.iter().any(|answer| answer.status == 429));
+}
+
 #[tokio::test]
 async fn a_machine_is_limited_by_its_key() {
     let t = limited(100).await;
@@ -186,6 +216,10 @@ async fn tokens_that_are_none_are_limited_by_address() {
             .iter()
             .any(|answer| answer.summary() == "429 rate-limited")
     );
+    for page in ["/operator/jobs", "/account/verify-email"] {
+        let answer = guesser.get(page).await.problem(429, "rate-limited");
+        assert_eq!(answer.json["detail"], "any-address allows 2/second");
+    }
     // Health is never limited.
     for _ in 0..200 {
         guesser.get("/health/live").await.ok();
