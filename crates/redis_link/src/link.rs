@@ -72,7 +72,7 @@ impl RedisLink {
         Ok(Some(link))
     }
 
-    /// Whether there is a connection that answers.
+    /// Whether there is a connection that takes what it is told.
     pub fn is_up(&self) -> bool {
         self.0.live().is_some()
     }
@@ -188,7 +188,7 @@ impl Shared {
                 }
                 Err(error) if !told => {
                     told = true;
-                    warn!(cause = %error, "Redis cannot be reached: limits and caches are this process's own");
+                    warn!(cause = %error, "Redis cannot be used: limits and caches are this process's own");
                 }
                 Err(_) => {}
             }
@@ -202,7 +202,7 @@ async fn until_lost(mut connection: MultiplexedConnection, lost: &Notify) {
     let is_lost = async {
         loop {
             sleep(TRIED_EVERY).await;
-            if ping(&mut connection).await.is_err() {
+            if try_it(&mut connection).await.is_err() {
                 return;
             }
         }
@@ -224,12 +224,15 @@ async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
     )
     .await
     .unwrap_or_else(|_| Err(no_answer()))?;
-    ping(&mut connection).await?;
+    try_it(&mut connection).await?;
     Ok(connection)
 }
 
-async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    redis::cmd("PING").query_async(connection).await
+/// By a write: one that became a replica or has no memory left answers as well, and is of no use.
+async fn try_it(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let mut set = redis::cmd("SET");
+    set.arg("ally360:tried").arg(1).arg("PX").arg(1000);
+    set.query_async(connection).await
 }
 
 pub(crate) fn no_answer() -> RedisError {

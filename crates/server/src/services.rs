@@ -20,7 +20,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// For so long an answer is given to all who ask.
 const KEPT: Duration = Duration::from_secs(3);
-const REDIS_AWAY: &str = "Redis cannot be reached: limits and caches are each process's own until it is back";
+const REDIS_AWAY: &str = "Redis cannot be used: limits and caches are each process's own until it is back";
 
 /// Older signatures are a week behind: those of ClamAV change every day.
 const SIGNATURES_FRESH: SignedDuration = SignedDuration::from_hours(7 * 24);

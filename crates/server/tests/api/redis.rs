@@ -101,16 +101,52 @@ async fn a_server_that_stalls_makes_one_wait_and_not_the_next() {
 #[tokio::test]
 async fn a_refused_command_loses_no_connection() {
     let t = app().await;
-    let server = RedisServer::start(&["--maxmemory", "1"]);
+    let server = RedisServer::start(&[]);
     let link = link(&t, &server).await;
-    let set = link.ask(PATIENCE, async |mut connection| {
-        let mut set = redis::cmd("SET");
-        set.arg("key").arg("value");
-        set.query_async::<()>(&mut connection).await
-    });
-    assert!(set.await.is_err(), "out of memory");
+    assert!(tell(&link, &["INCR"]).await.is_err(), "of what?");
     assert!(link.is_up());
     assert_eq!(echo(&link).await.as_deref(), Ok("hear me"));
+}
+
+async fn tell(link: &RedisLink, words: &[&str]) -> Result<(), redis_link::Away> {
+    let call = async |mut connection| {
+        redis::cmd(words[0])
+            .arg(&words[1..])
+            .query_async(&mut connection)
+            .await
+    };
+    link.ask(PATIENCE, call).await
+}
+
+/// After a failover, say, or when its memory is full: nothing can be counted there.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_away() {
+    let t = app().await;
+    let server = RedisServer::start(&[]);
+    let link = link(&t, &server).await;
+    let mut by_hand = redis::Client::open(format!("unix://{}", server.socket().display()))
+        .expect("an address")
+        .get_connection()
+        .expect("a connection");
+    for (hinder, recover) in [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    ] {
+        let mut command = |words: &str| {
+            let mut words = words.split(' ');
+            let mut command = redis::cmd(words.next().expect("a word"));
+            words
+                .fold(&mut command, |command, word| command.arg(word))
+                .exec(&mut by_hand)
+                .expect("done");
+        };
+        command(hinder);
+        until_up(&link, false).await;
+        let probed = probe(&settings(&server)).await.expect("a server");
+        assert!(probed.is_err(), "{hinder}: {probed:?}");
+        command(recover);
+        until_up(&link, true).await;
+    }
 }
 
 #[tokio::test]
@@ -178,7 +214,7 @@ async fn readiness_is_degraded_while_it_is_away() {
     until_status(&t, "ready").await;
     server.kill();
     let reasons = until_status(&t, "degraded").await;
-    assert!(reasons.contains("Redis cannot be reached"), "{reasons}");
+    assert!(reasons.contains("Redis cannot be used"), "{reasons}");
     server.restart();
     until_status(&t, "ready").await;
 }

@@ -25,11 +25,11 @@ async fn a_server_that_is_not_there_keeps_nobody_from_serving_and_is_told() {
     redis.kill();
     let report = with_redis("doctor").run();
     assert_eq!(report.code, Some(1));
-    let line = "FAIL  redis       Redis cannot be reached";
+    let line = "FAIL  redis       Redis cannot be used";
     assert!(report.stdout.contains(line), "{}", report.stdout);
 
     let server = with_redis("serve").start();
-    for told in ["waiting: Redis cannot be reached", "going on without"] {
+    for told in ["waiting: Redis cannot be used", "going on without"] {
         assert!(server.stderr().contains(told), "{told}: {}", server.stderr());
     }
     let client = Client::owner(&server.url()).await;
