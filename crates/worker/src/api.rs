@@ -1,5 +1,6 @@
 //! A company's view of its jobs.
 
+use kernel::error::NOT_FOUND;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -157,8 +158,9 @@ async fn cancel(mut tx: TenantTx<JobsWrite>, Path(id): Path<JobId>) -> Result<No
         r#"select state as "state: JobState" from jobs where id = $1 for update"#,
         id.0
     );
-    match state.fetch_one(&mut *tx).await? {
-        JobState::Scheduled | JobState::Ready => {
+    let tenant = tx.caller().tenant_id;
+    match state.fetch_optional(&mut *tx).await? {
+        Some(JobState::Scheduled | JobState::Ready) => {
             sqlx::query!(
                 "update jobs set state = 'cancelled', ended_at = now() where id = $1",
                 id.0
@@ -166,12 +168,13 @@ async fn cancel(mut tx: TenantTx<JobsWrite>, Path(id): Path<JobId>) -> Result<No
             .execute(&mut *tx)
             .await?;
         }
-        JobState::Running => {
+        Some(JobState::Running) => {
             sqlx::query!("update jobs set cancel_requested = true where id = $1", id.0)
                 .execute(&mut *tx)
                 .await?;
         }
-        JobState::Done | JobState::Dead | JobState::Cancelled => return Err(Error::new(&JOB_ENDED)),
+        None if !retry::is_done(&mut tx, tenant, id.0).await? => return Err(Error::new(&NOT_FOUND)),
+        _ => return Err(Error::new(&JOB_ENDED)),
     }
     Ok(NoContent)
 }

@@ -1,6 +1,6 @@
 //! Another chance for a dead or cancelled job; asked for by its company or by an operator.
 
-use kernel::error::{Code, Error, Result};
+use kernel::error::{Code, Error, NOT_FOUND, Result};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -20,9 +20,10 @@ pub(crate) async fn retry(conn: &mut PgConnection, tenant_id: Uuid, id: Uuid) ->
         tenant_id,
         id
     );
-    let state = state.fetch_one(&mut *conn).await?;
-    if state != "dead" && state != "cancelled" {
-        return Err(Error::new(&JOB_NOT_ENDED));
+    match state.fetch_optional(&mut *conn).await?.as_deref() {
+        Some("dead" | "cancelled") => {}
+        None if !is_done(conn, tenant_id, id).await? => return Err(Error::new(&NOT_FOUND)),
+        _ => return Err(Error::new(&JOB_NOT_ENDED)),
     }
     sqlx::query!(
         "update jobs set state = 'ready', run_at = now(), failures = 0, lost = 0, cancel_requested = false
@@ -33,4 +34,18 @@ pub(crate) async fn retry(conn: &mut PgConnection, tenant_id: Uuid, id: Uuid) ->
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Whether the job is known to be done: it has left the queue then.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn is_done(conn: &mut PgConnection, tenant_id: Uuid, id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from job_runs where tenant_id = $1 and job_id = $2 and outcome = 'done') as "done!""#,
+        tenant_id,
+        id
+    )
+    .fetch_one(conn)
+    .await
 }

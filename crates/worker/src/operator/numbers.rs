@@ -42,10 +42,12 @@ struct Queue {
     ready: i64,
     running: i64,
     dead: i64,
-    /// Seconds that the oldest ready job has been due.
+    /// Seconds that the job has waited which has been due for longest.
     oldest_seconds: Option<i64>,
     done_last_hour: i64,
     failed_last_hour: i64,
+    /// Runs that ended because what they need is not there yet.
+    postponed_last_hour: i64,
 }
 
 #[derive(Serialize)]
@@ -120,14 +122,17 @@ async fn queues(conn: &mut PgConnection) -> sqlx::Result<Vec<Queue>> {
         Queue,
         r#"select queue as "queue!", coalesce(scheduled, 0) as "scheduled!", coalesce(ready, 0) as "ready!",
                   coalesce(running, 0) as "running!", coalesce(dead, 0) as "dead!", oldest_seconds,
-                  coalesce(done, 0) as "done_last_hour!", coalesce(failed, 0) as "failed_last_hour!"
+                  coalesce(done, 0) as "done_last_hour!", coalesce(failed, 0) as "failed_last_hour!",
+                  coalesce(postponed, 0) as "postponed_last_hour!"
              from (select queue, count(*) filter (where state = 'scheduled') as scheduled,
                           count(*) filter (where state = 'ready') as ready, count(*) filter (where state = 'running') as running,
                           count(*) filter (where state = 'dead') as dead,
-                          extract(epoch from now() - min(run_at) filter (where state = 'ready'))::bigint as oldest_seconds
+                          extract(epoch from now() - min(run_at) filter (where state in ('ready', 'scheduled') and run_at <= now()))::bigint
+                            as oldest_seconds
                      from jobs group by queue) as now
              full join (select queue, count(*) filter (where outcome = 'done') as done,
-                               count(*) filter (where outcome in ('retry', 'dead', 'lost')) as failed
+                               count(*) filter (where outcome in ('retry', 'dead', 'lost')) as failed,
+                               count(*) filter (where outcome = 'released' and error is not null) as postponed
                           from job_runs where finished_at > now() - interval '1 hour' group by queue) as past using (queue)
             order by queue"#
     )
@@ -144,7 +149,8 @@ async fn companies(conn: &mut PgConnection) -> sqlx::Result<Vec<Company>> {
                           count(*) filter (where state = 'ready') as ready, count(*) filter (where state = 'running') as running,
                           count(*) filter (where state = 'dead') as dead,
                           count(*) filter (where state in ('ready', 'running')) as depth,
-                          extract(epoch from now() - min(run_at) filter (where state = 'ready'))::bigint as oldest_seconds
+                          extract(epoch from now() - min(run_at) filter (where state in ('ready', 'scheduled') and run_at <= now()))::bigint
+                            as oldest_seconds
                      from jobs where state <> 'cancelled' group by tenant_id order by depth desc, tenant_id limit $1) as now
              left join companies using (tenant_id) order by depth desc, tenant_id"#,
         ROWS

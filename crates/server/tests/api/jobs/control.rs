@@ -42,6 +42,11 @@ async fn a_job_is_seen_from_its_wait_to_its_end_with_its_progress() {
         (Some("done"), Some(100))
     );
     assert_eq!(a.get("/jobs").await.ok().items("id").len(), 0);
+    for (what, code) in [("cancel", "job-ended"), ("retry", "job-not-ended")] {
+        a.post(&format!("{path}/{what}"), json!({}))
+            .await
+            .problem(409, code);
+    }
     worker.stop().await;
 }
 

@@ -65,6 +65,7 @@ async fn the_numbers_are_those_of_the_queue() {
         enqueue(&t, &a, &Act::new(n, &[])).await;
     }
     enqueue(&t, &b, &Act::new(3, &[Step::Fail("no".to_owned())])).await;
+    enqueue(&t, &b, &Act::new(4, &[Step::Later(100)])).await;
     let worker = start(&t, quick());
     until_number(
         &t,
@@ -79,19 +80,21 @@ async fn the_numbers_are_those_of_the_queue() {
     }
     execute(
         &mut conn,
-        "update jobs set run_at = now() - interval '90 s' where payload->>'n' = '4'",
+        "update jobs set state = 'scheduled', run_at = now() - interval '90 s' where payload->>'n' = '4'",
     )
     .await;
 
     let numbers = operator.get("/operator/jobs.json").await.ok().json;
     let queue = &numbers["queues"][0];
     for (field, expected) in [
-        ("ready", 5),
+        ("ready", 4),
         ("running", 0),
-        ("scheduled", 0),
+        // Due, and no worker is there to see it.
+        ("scheduled", 1),
         ("dead", 1),
-        ("done_last_hour", 3),
+        ("done_last_hour", 4),
         ("failed_last_hour", 1),
+        ("postponed_last_hour", 2),
     ] {
         assert_eq!(queue[field], expected, "{field} of {queue}");
     }
@@ -100,7 +103,8 @@ async fn the_numbers_are_those_of_the_queue() {
         "{queue}"
     );
     assert_eq!(numbers["companies"][0]["company"], "Panadería");
-    assert_eq!(numbers["companies"][0]["ready"], 5);
+    assert_eq!(numbers["companies"][0]["ready"], 4);
+    assert_eq!(numbers["companies"][0]["oldest_seconds"], queue["oldest_seconds"]);
     assert_eq!(numbers["companies"][1]["dead"], 1);
     assert_eq!(
         (&numbers["dead"][0]["error"], &numbers["dead"][0]["company"]),
@@ -112,7 +116,7 @@ async fn the_numbers_are_those_of_the_queue() {
             minutes.len(),
             minutes.iter().filter_map(serde_json::Value::as_i64).sum::<i64>()
         ),
-        (60, 3)
+        (60, 4)
     );
 }
 
