@@ -258,6 +258,16 @@ pub fn parse_token(value: &str) -> Result<String, String> {
     }
 }
 
+/// Scheme, host and perhaps a port, as the header has it: in lower case and without a slash at the end.
+fn is_origin(value: &str) -> bool {
+    let exact = |uri: http::Uri| {
+        let origin = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+        (origin == value && !value.contains('@')).then_some(())
+    };
+    let parsed = value.parse().ok().and_then(exact);
+    parsed.is_some() && !value.bytes().any(|b| b.is_ascii_uppercase())
+}
+
 impl Config {
     /// Checks the settings as a whole; every fault is one line that names the variable.
     ///
@@ -275,6 +285,12 @@ impl Config {
                 "ALLY360_DB_POOLER stands before a server of yours: set POSTGRES_HOST or DATABASE_URL to that"
                     .to_owned(),
             );
+        }
+        let origins = &self.http.cors_origins;
+        if let Some(wrong) = origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
+            faults.push(format!(
+                "CORS_ORIGINS has {wrong:?}, which no browser sends: an origin is like https://app.example.com"
+            ));
         }
         if self.environment == Environment::Production {
             match &self.auth.app_secret_string {
@@ -301,7 +317,7 @@ impl Config {
             if self.debug {
                 faults.push("DEBUG must be false in production".to_owned());
             }
-            if self.http.cors_origins.iter().any(|o| o == "*") {
+            if origins.iter().any(|o| o == "*") {
                 faults.push("CORS_ORIGINS must list the origins in production, not *".to_owned());
             }
         }

@@ -147,7 +147,7 @@ pub fn main() -> std::process::ExitCode {
     telemetry::init(cli.settings.config.debug, traces.as_ref());
     // The doctor reports bad settings among the rest.
     if !matches!(cli.command, Command::Doctor)
-        && let Err(faults) = cli.settings.config.validate()
+        && let Err(faults) = cli.settings.validate()
     {
         return fail(&anyhow::anyhow!("{}", faults.join("\nally360: ")));
     }
@@ -198,7 +198,31 @@ fn parse(arguments: impl IntoIterator<Item = OsString>, secrets: &Secrets) -> Re
         let setting = secrets::apply(setting.global(true), secrets);
         if empty { setting.env(None) } else { setting }
     });
-    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    let settings = command.clone();
+    let matches = command.try_get_matches_from(arguments);
+    Cli::from_arg_matches(&matches.map_err(|error| named(error, &settings))?)
+}
+
+/// The refusal of a setting with its variable beside the flag, and without its value where that is a secret.
+fn named(mut error: clap::Error, settings: &clap::Command) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let Some(setting) = settings
+        .get_arguments()
+        .find(|setting| setting.to_string() == *flag)
+    else {
+        return error;
+    };
+    if let Some(variable) = setting.get_env() {
+        let both = format!("{flag} ({})", variable.display());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(both));
+    }
+    if setting.is_hide_env_values_set() {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
+    error
 }
 
 /// For the audit trail: who gave the command, as far as the host tells, and which it is.

@@ -57,6 +57,14 @@ pub fn jobs() -> (Vec<JobKind>, Vec<Schedule>) {
     )
 }
 
+/// The queues that jobs are in, each once.
+pub(crate) fn queues() -> Vec<&'static str> {
+    let mut queues: Vec<_> = jobs().0.iter().map(|kind| kind.queue).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    queues
+}
+
 /// The API of a process.
 pub fn service(app: &App) -> Service {
     let modules = modules();

@@ -89,7 +89,7 @@ impl Monitor {
             recorder: self.recorder,
             process: Arc::default(),
             database: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
-            queues: tells_queue.then(known_queues),
+            queues: tells_queue.then(|| [crate::queues(), vec![UNKNOWN]].concat()),
         };
         let router = Router::new().route("/metrics", get(scrape)).with_state(page);
         let limits = Limits {
@@ -190,14 +190,6 @@ impl Queue {
         }
         gauge!("ally360_queue_oldest_seconds", "queue" => queue.to_owned()).set(self.oldest_seconds);
     }
-}
-
-fn known_queues() -> Vec<&'static str> {
-    let mut queues: Vec<_> = crate::jobs().0.iter().map(|kind| kind.queue).collect();
-    queues.push(UNKNOWN);
-    queues.sort_unstable();
-    queues.dedup();
-    queues
 }
 
 /// The help texts; a metric without one fails a test.

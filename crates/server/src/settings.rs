@@ -51,6 +51,23 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Checks the settings as a whole; every fault is one line that names the variable.
+    ///
+    /// # Errors
+    /// All faults found.
+    pub fn validate(&self) -> Result<(), Vec<String>> {
+        let mut faults = self.config.validate().err().unwrap_or_default();
+        let known = crate::queues();
+        let served = &self.config.jobs.queue;
+        if let Some(wrong) = served.iter().find(|name| !known.contains(&name.as_str())) {
+            let known = known.join(", ");
+            faults.push(format!(
+                "ALLY360_QUEUES has {wrong:?}, in which there are no jobs: the queues are {known}"
+            ));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
     /// The installation's keys. Without APP_SECRET_STRING a secret is made once per data directory,
     /// which only an embedded database may use: separate processes must share one.
     ///

@@ -11,7 +11,7 @@ const SCARCE_MIB: u64 = 1024;
 const TOO_LITTLE_MIB: u64 = 100;
 
 pub(super) fn settings(settings: &Settings, report: &mut Report) {
-    match settings.config.validate() {
+    match settings.validate() {
         Ok(()) => {
             let environment = format!("{:?}", settings.config.environment).to_lowercase();
             report.ok("settings", format!("valid for ENVIRONMENT={environment}"));
@@ -20,7 +20,7 @@ pub(super) fn settings(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// Space where this machine keeps something: below the data directory what is embedded, the database's log of
+/// Writing and space where this machine keeps something: below the data directory what is embedded, the database's log of
 /// changes where it was put elsewhere, and the files that are being looked into.
 pub(super) fn disk(settings: &Settings, embedded_database: bool, report: &mut Report) {
     let data = &settings.data_dir;
@@ -35,8 +35,21 @@ pub(super) fn disk(settings: &Settings, embedded_database: bool, report: &mut Re
             "a full disk ends the database, and it does not start again before",
         ));
     }
-    places.push((std::env::temp_dir(), "files are copied here to be scanned"));
+    let temporary = std::env::temp_dir();
+    if temporary.is_dir() {
+        places.push((temporary, "files are copied here to be scanned"));
+    } else {
+        let text = "there is no directory {}, where files are copied to be scanned: make it, or set TMPDIR";
+        report.fail("disk", text.replace("{}", &temporary.display().to_string()));
+    }
     for (place, why) in places {
+        if let Err(error) = writable(&place) {
+            report.fail(
+                "disk",
+                format!("nothing can be written in {}: {error}", place.display()),
+            );
+            continue;
+        }
         match free_mib(&place) {
             Some(mib) => report.add("disk", space(&place, mib, why)),
             None => report.warn(
@@ -47,7 +60,13 @@ pub(super) fn disk(settings: &Settings, embedded_database: bool, report: &mut Re
     }
 }
 
-/// Of the place, or of where it will be.
+/// Whether a file can be made there, by who asks; where the place is yet to come, in the directory above it.
+fn writable(place: &Path) -> std::io::Result<()> {
+    let dir = existing(place).ok_or(std::io::ErrorKind::NotFound)?;
+    tempfile::tempfile_in(dir).map(drop)
+}
+
+/// The place, or where it will be.
 fn existing(place: &Path) -> Option<PathBuf> {
     let place = std::path::absolute(place).ok()?;
     place.ancestors().find(|dir| dir.exists()).map(Path::to_owned)
@@ -100,5 +119,7 @@ mod tests {
         assert_eq!(device(&to_come), device(dir.path()));
         assert!(free_mib(&to_come).is_some());
         assert_ne!(device(Path::new("/proc")), device(dir.path()));
+        assert!(writable(&to_come).is_ok());
+        assert!(writable(Path::new("/proc/x")).is_err(), "not even root");
     }
 }

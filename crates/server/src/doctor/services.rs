@@ -9,7 +9,7 @@ use kernel::config::Environment;
 use storage::Storage;
 
 use super::report::Report;
-use crate::services;
+use crate::services::{self, Fault};
 use crate::settings::Settings;
 use crate::telemetry::Otlp;
 
@@ -28,7 +28,10 @@ pub(super) async fn store(settings: &Settings, report: &mut Report) {
     };
     match services::store(&storage).await {
         Ok(()) => report.ok("store", "the server of MINIO_HOST answers and has both buckets"),
-        Err(fault) => report.fail("store", format!("{} ({})", fault.what, fault.cause)),
+        Err(fault) => report.fail(
+            "store",
+            advice(&fault, "MINIO_HOST, MINIO_PORT and MINIO_USE_SSL"),
+        ),
     }
 }
 
@@ -50,7 +53,7 @@ pub(super) async fn scanner(settings: &Settings, report: &mut Report) {
             Some(fault) => report.warn("scanner", format!("{} ({})", fault.what, fault.cause)),
             None => report.ok("scanner", scanner.name),
         },
-        Err(fault) => report.fail("scanner", format!("{} ({})", fault.what, fault.cause)),
+        Err(fault) => report.fail("scanner", advice(&fault, "CLAMD_ADDRESS")),
     }
 }
 
@@ -58,8 +61,18 @@ pub(super) async fn redis(settings: &Settings, report: &mut Report) {
     match services::redis(&settings.redis).await {
         Ok(Some(version)) => report.ok("redis", format!("Redis {version} answers")),
         Ok(None) => report.ok("redis", "not set: limits and caches are each process's own"),
-        Err(fault) => report.fail("redis", format!("{} ({})", fault.what, fault.cause)),
+        Err(fault) => report.fail(
+            "redis",
+            advice(&fault, "REDIS_HOST, REDIS_PORT and REDIS_PASSWORD"),
+        ),
     }
+}
+
+fn advice(fault: &Fault, settings: &str) -> String {
+    format!(
+        "{} ({}). Check {settings}, and that it runs",
+        fault.what, fault.cause
+    )
 }
 
 /// Where traces go. Nothing but traces is lost without it.

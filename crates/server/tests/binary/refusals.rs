@@ -158,7 +158,52 @@ fn values_out_of_range_are_named() {
             .trim_start_matches("ALLY360_")
             .to_lowercase()
             .replace('_', "-");
-        assert_names(&ended.stderr, &[value, &option]);
+        assert_names(&ended.stderr, &[value, &option, name]);
+    }
+}
+
+#[test]
+fn a_secret_that_is_too_short_is_not_told() {
+    for name in ["ALLY360_OPERATOR_TOKEN", "ALLY360_STORE_EVENT_TOKEN"] {
+        let home = Home::empty();
+        home.write("token", "do-not-tell");
+        for (variable, value) in [
+            (name.to_owned(), "do-not-tell".to_owned()),
+            (
+                format!("{name}_FILE"),
+                home.path().join("token").display().to_string(),
+            ),
+        ] {
+            let ended = home.program(["serve"]).env(&variable, value).run();
+            assert_eq!(ended.code, Some(2), "{variable}");
+            assert_names(&ended.stderr, &[name, "at least 32 bytes"]);
+            assert!(!ended.stderr.contains("do-not-tell"), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn queues_without_jobs_and_origins_that_are_none_are_told() {
+    for (arguments, variable) in [
+        (&["serve", "--queue", "files,fils"][..], ("NOTHING", "")),
+        (&["serve"], ("ALLY360_QUEUES", "fils")),
+    ] {
+        assert_names(
+            &refused(arguments, &[variable]),
+            &["ALLY360_QUEUES", "fils", "files, mail"],
+        );
+    }
+    for origin in [
+        "app.example.com",
+        "https://app.example.com/",
+        "https://App.example.com",
+        "https://u@a.example",
+    ] {
+        let said = refused(
+            &["serve"],
+            &[("CORS_ORIGINS", &format!("https://a.example,{origin}"))],
+        );
+        assert_names(&said, &["CORS_ORIGINS", origin]);
     }
 }
 
