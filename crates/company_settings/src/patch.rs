@@ -5,7 +5,7 @@
 
 use garde::Validate;
 use kernel::error::{Error, Result};
-use kernel::input::{Object, Patch};
+use kernel::input::{Patch, patch_object};
 use kernel::language::Language;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,11 +38,16 @@ patch! {
         language: Language,
         #[schema(example = "America/Bogota", max_length = 64)]
         time_zone: String,
-        numbers: Object<NumbersPatch>,
-        prices: Object<PricesPatch>,
-        files: Object<FilesPatch>,
-        retention: Object<RetentionPatch>,
-        notifications: Object<NotificationsPatch>,
+        #[serde(deserialize_with = "patch_object")]
+        numbers: NumbersPatch,
+        #[serde(deserialize_with = "patch_object")]
+        prices: PricesPatch,
+        #[serde(deserialize_with = "patch_object")]
+        files: FilesPatch,
+        #[serde(deserialize_with = "patch_object")]
+        retention: RetentionPatch,
+        #[serde(deserialize_with = "patch_object")]
+        notifications: NotificationsPatch,
     }
 }
 
@@ -64,10 +69,14 @@ patch! {
 
 patch! {
     FilesPatch {
-        products: Object<FileRulesPatch>,
-        companies: Object<FileRulesPatch>,
-        users: Object<FileRulesPatch>,
-        other: Object<FileRulesPatch>,
+        #[serde(deserialize_with = "patch_object")]
+        products: FileRulesPatch,
+        #[serde(deserialize_with = "patch_object")]
+        companies: FileRulesPatch,
+        #[serde(deserialize_with = "patch_object")]
+        users: FileRulesPatch,
+        #[serde(deserialize_with = "patch_object")]
+        other: FileRulesPatch,
     }
 }
 

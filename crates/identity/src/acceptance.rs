@@ -12,6 +12,7 @@ use kernel::app::App;
 use kernel::caller::UserCaller;
 use kernel::db::SystemTx;
 use kernel::error::{COMPANY_CLOSED, COMPANY_SUSPENDED};
+use kernel::input::object;
 use kernel::output::json;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -208,6 +209,7 @@ struct Acceptance {
     #[schema(min_length = 10, max_length = 128, format = Password, example = "una frase larga")]
     password: String,
     #[garde(dive)]
+    #[serde(deserialize_with = "object")]
     profile: Profile,
 }
 

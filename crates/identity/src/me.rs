@@ -8,6 +8,7 @@ use garde::Validate;
 use kernel::app::App;
 use kernel::caller::{Caller, UserCaller};
 use kernel::db::SystemTx;
+use kernel::input::object;
 use kernel::language::Language;
 use kernel::output::json;
 use kernel::prelude::*;
@@ -130,7 +131,7 @@ async fn me(State(app): State<App>, Extension(caller): Extension<UserCaller>) ->
 #[derive(Default, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserPatch {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     #[garde(dive)]
     #[schema(required = false)]
     profile: ProfilePatch,

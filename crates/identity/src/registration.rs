@@ -9,6 +9,7 @@ use garde::Validate;
 use http::StatusCode;
 use jiff::SignedDuration;
 use kernel::app::App;
+use kernel::input::object;
 use kernel::language::Language;
 use kernel::origin::subscriber;
 use kernel::output::json;
@@ -49,6 +50,7 @@ struct Registration {
     #[schema(min_length = 10, max_length = 128, format = Password, example = "una frase larga")]
     password: String,
     #[garde(dive)]
+    #[serde(deserialize_with = "object")]
     profile: Profile,
     /// Of mails; Spanish when absent.
     #[serde(default)]

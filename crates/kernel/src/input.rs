@@ -62,7 +62,7 @@ fn is_json(request: &Request) -> bool {
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let JsonObject(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(&error.path().to_string());
         let cause = error.into_inner();
         match cause.classify() {
@@ -83,13 +83,10 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     Ok(value)
 }
 
-/// A struct as an object and nothing else: serde takes an array for one as well, its values by position. Bodies are
-/// read so as a whole; of a struct inside of one it is for the field to say.
-#[derive(Serialize)]
-#[serde(transparent)]
-pub struct Object<T>(pub T);
+/// A struct as an object and nothing else: serde takes an array for one as well, its values by position.
+struct JsonObject<T>(T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Fields<T>(PhantomData<T>);
 
@@ -105,8 +102,29 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
             }
         }
 
-        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+        deserializer.deserialize_map(Fields(PhantomData)).map(JsonObject)
     }
+}
+
+/// A struct inside of a body: `#[serde(deserialize_with = "object")]`. Bodies as a whole are read so anyway.
+///
+/// # Errors
+/// When it is no object.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    JsonObject::deserialize(deserializer).map(|JsonObject(value)| value)
+}
+
+/// The same for a field that null clears.
+///
+/// # Errors
+/// When it is neither object nor null.
+pub fn patch_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<Patch<Option<T>>, D::Error> {
+    let object: Option<JsonObject<T>> = Deserialize::deserialize(deserializer)?;
+    Ok(Patch::Set(object.map(|JsonObject(value)| value)))
 }
 
 /// serde's messages quote the offending value; only what it expected goes out.
@@ -333,27 +351,20 @@ impl<T> Inner<T> for Patch<T> {
     }
 }
 
-/// In the document they are what they hold.
-macro_rules! documented_as_content {
-    ($($name:ident)*) => {$(
-        impl<T: PartialSchema> PartialSchema for $name<T> {
-            fn schema() -> RefOr<Schema> {
-                T::schema()
-            }
-        }
-
-        impl<T: ToSchema> ToSchema for $name<T> {
-            fn name() -> std::borrow::Cow<'static, str> {
-                T::name()
-            }
-            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-                T::schemas(schemas);
-            }
-        }
-    )*};
+impl<T: PartialSchema> PartialSchema for Patch<T> {
+    fn schema() -> RefOr<Schema> {
+        T::schema()
+    }
 }
 
-documented_as_content!(Object Patch);
+impl<T: ToSchema> ToSchema for Patch<T> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        T::name()
+    }
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -441,7 +452,7 @@ mod tests {
 
     #[test]
     fn of_many_faults_the_first_hundred_are_told() {
-        let Object(many) =
+        let JsonObject(many) =
             serde_json::from_value(serde_json::json!({"all": vec![""; 150_000]})).expect("a body");
         let Many { all } = &many;
         assert_eq!(all.len(), 150_000);
