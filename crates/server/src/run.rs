@@ -251,6 +251,8 @@ async fn serve(
     if parts.scheduler {
         app.tasks.spawn(worker::schedule(app.clone(), schedules));
     }
+    // Before anybody is served, who may tell the process to stop as soon as it answers.
+    let told_to_stop = stop_signal();
     let api = listener.map(|listener| {
         app.tasks.spawn(listen::serve(
             listener,
@@ -267,7 +269,7 @@ async fn serve(
         }
     };
     let outcome = tokio::select! {
-        signal = stop_signal() => Ok(signal),
+        signal = told_to_stop => Ok(signal),
         error = failed => Err(anyhow::Error::from(error)),
         error = start::announce(&app, address, settings, dev) => Err(error),
     };
@@ -340,15 +342,17 @@ async fn prepare(app: App, storage: Storage) {
     }
 }
 
-/// Waits for the next signal to end.
-async fn stop_signal() -> SignalKind {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => SignalKind::terminate(),
-        _ = int.recv() => SignalKind::interrupt(),
+/// The next signal to end, from the call on: one that comes before anybody waits is not lost.
+fn stop_signal() -> impl Future<Output = SignalKind> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut term), Ok(mut int)) = signals else {
+            return pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => SignalKind::terminate(),
+            _ = int.recv() => SignalKind::interrupt(),
+        }
     }
 }
 
