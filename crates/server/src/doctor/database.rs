@@ -17,6 +17,8 @@ use crate::settings::Settings;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Leases and tokens are compared with both clocks.
 const CLOCK_TOLERANCE_MS: u64 = 5000;
+/// API, worker, scheduler, and one that is being replaced.
+const FEWEST_PROCESSES: u32 = 4;
 /// Row-security holes are closed by minor releases: the newest of each major version known to be out.
 const NEWEST_MINORS: &[(i32, i32)] = &[(15, 20), (16, 14), (17, 10), (18, 4)];
 
@@ -33,7 +35,7 @@ pub(super) async fn examine(database: &Database, settings: &Settings, report: &m
             );
         }
     };
-    if let Err(error) = server(&mut conn, report).await {
+    if let Err(error) = server(&mut conn, database, settings, report).await {
         report.fail("database", format!("does not answer: {error}"));
     }
     let current = migrations(&mut conn, database.embedded.is_some(), report).await;
@@ -78,15 +80,27 @@ async fn connect(login: &PgConnectOptions) -> anyhow::Result<PgConnection> {
         .context("no answer within 5 s")??)
 }
 
-async fn server(conn: &mut PgConnection, report: &mut Report) -> sqlx::Result<()> {
-    let (version, now_ms, extensions): (i32, i64, Vec<String>) = sqlx::query_as(
+async fn server(
+    conn: &mut PgConnection,
+    database: &Database,
+    settings: &Settings,
+    report: &mut Report,
+) -> sqlx::Result<()> {
+    let (version, now_ms, extensions, connections): (i32, i64, Vec<String>, i32) = sqlx::query_as(
         "select current_setting('server_version_num')::integer,
                 (extract(epoch from clock_timestamp()) * 1000)::bigint,
-                array(select extname::text from pg_extension)",
+                array(select extname::text from pg_extension),
+                current_setting('max_connections')::integer
+                  - current_setting('superuser_reserved_connections')::integer",
     )
     .fetch_one(conn)
     .await?;
     report.add("database", patch_level(version));
+    // An embedded server is one process's own; before others a pooler shares out what there is.
+    if database.embedded.is_none() && settings.config.database.db_pooler.is_none() {
+        let pools = settings.pool_size();
+        report.add("database", room(connections, pools.app + pools.system + 1));
+    }
 
     let ahead = Clock::default().now().as_millisecond() - now_ms;
     report.add("clock", clock(ahead));
@@ -116,6 +130,22 @@ fn clock(ahead: i64) -> (Verdict, String) {
         format!(
             "{} s {which} the database's: synchronise both with NTP",
             difference / 1000
+        ),
+    )
+}
+
+/// For how many processes the server has connections, each of which takes so many at most: its pools, and one to listen.
+fn room(connections: i32, each: u32) -> (Verdict, String) {
+    let processes = connections.max(0).unsigned_abs() / each;
+    let text = format!("{connections} connections, enough for {processes} processes like this");
+    if processes >= FEWEST_PROCESSES {
+        return (Verdict::Ok, text);
+    }
+    (
+        Verdict::Warn,
+        format!(
+            "{text}: raise max_connections, lower ALLY360_DB_APP_CONNECTIONS, or put PgBouncer before the server \
+             (ALLY360_DB_POOLER)"
         ),
     )
 }
@@ -192,6 +222,24 @@ mod tests {
             )
         );
         assert!(clock(5000).1.starts_with("5 s ahead of"));
+    }
+
+    #[test]
+    fn a_server_with_connections_for_few_processes_is_warned_of() {
+        assert_eq!(
+            room(97, 23),
+            (
+                Verdict::Ok,
+                "97 connections, enough for 4 processes like this".to_owned()
+            )
+        );
+        let (verdict, text) = room(97, 33);
+        assert_eq!(verdict, Verdict::Warn);
+        assert!(
+            text.contains("enough for 2 processes") && text.contains("max_connections"),
+            "{text}"
+        );
+        assert_eq!(room(-3, 23).0, Verdict::Warn);
     }
 
     #[test]
