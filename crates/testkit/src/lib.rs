@@ -3,6 +3,7 @@
 
 mod client;
 mod database;
+mod figures;
 mod jobs;
 mod mails;
 mod redis;
@@ -10,6 +11,7 @@ mod store;
 
 pub use client::{Answer, Client};
 pub use database::TestDb;
+pub use figures::{figures, full};
 pub use jobs::RunningWorker;
 pub use mails::Mail;
 pub use redis::RedisServer;

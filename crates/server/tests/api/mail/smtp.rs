@@ -1,9 +1,10 @@
 //! Mail through a real server.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Client, TestApp};
+use testkit::{Client, TestApp, figures, full};
 
 use super::server::{MailServer, Tls, app, settings};
 use super::support::{SendReset, send};
@@ -254,17 +255,41 @@ async fn while_the_server_is_away_mails_wait() {
     drop(free);
     let t = app(&settings(port)).await;
     let owner = t.tenant("Rosa").await;
-    send(&t, &owner, &SendReset::to("rosa@example.com")).await;
+    let (away, count) = if full() { (30, 300) } else { (10, 30) };
     let worker = t.start_worker();
-    let full = std::env::var_os("ALLY360_TEST_FULL").is_some();
-    tokio::time::sleep(Duration::from_secs(if full { 30 } else { 10 })).await;
+    let pause = Duration::from_secs(away) / count;
+    for n in 0..count {
+        send(&t, &owner, &SendReset::to(&format!("rosa{n}@example.com"))).await;
+        tokio::time::sleep(pause).await;
+    }
     assert!(jobs(&t).await.contains("cannot be reached"), "{}", jobs(&t).await);
+    assert_eq!(outcomes(&t).await, "");
+
     let mut server = MailServer::start(Tls::None, port).await;
-    server.mail().await;
+    let back = Instant::now();
+    let mut reached = BTreeSet::new();
+    for _ in 0..count {
+        let mail = server.mail().await;
+        let fresh = reached.insert(mail["recipients"].to_string());
+        assert!(fresh, "twice: {}", mail["recipients"]);
+    }
+    let took = back.elapsed();
     worker.stop().await;
-    assert_eq!(server.rest().await, Vec::<Value>::new(), "sent once");
-    assert_eq!(outcomes(&t).await, "rosa@example.com sent");
+    let more = server.rest().await;
+    assert!(more.iter().all(|event| event["event"] != "mail"), "{more:?}");
+    let outcomes = outcomes(&t).await;
+    assert_eq!(
+        outcomes.lines().filter(|line| line.ends_with(" sent")).count(),
+        reached.len()
+    );
     assert_eq!(jobs(&t).await, "");
+    figures(
+        "mail server away",
+        &format!(
+            "{away} s, {count} mails written meanwhile: all sent once, the last {} s after it was back",
+            took.as_secs()
+        ),
+    );
 }
 
 /// The documented window: the second time it is the same mail to whoever compares.
