@@ -190,7 +190,7 @@ fn broken_env_file(error: &dotenvy::Error) -> anyhow::Error {
 /// Every setting may stand before or after the command. A variable that is empty is not set: so
 /// `.env` files and compose's `${NAME:-}` say it.
 fn parse(arguments: impl IntoIterator<Item = OsString>, secrets: &Secrets) -> Result<Cli, clap::Error> {
-    let command = Cli::command().mut_args(|setting| {
+    let mut command = Cli::command().mut_args(|setting| {
         let empty = setting
             .get_env()
             .and_then(std::env::var_os)
@@ -198,9 +198,8 @@ fn parse(arguments: impl IntoIterator<Item = OsString>, secrets: &Secrets) -> Re
         let setting = secrets::apply(setting.global(true), secrets);
         if empty { setting.env(None) } else { setting }
     });
-    let settings = command.clone();
-    let matches = command.try_get_matches_from(arguments);
-    Cli::from_arg_matches(&matches.map_err(|error| named(error, &settings))?)
+    let matches = command.try_get_matches_from_mut(arguments);
+    Cli::from_arg_matches(&matches.map_err(|error| named(error, &command))?)
 }
 
 /// The refusal of a setting with its variable beside the flag, and without its value where that is a secret.
