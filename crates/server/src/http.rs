@@ -142,7 +142,7 @@ async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> R
             .headers_mut()
             .extend(allow.map(|allow| (header::ALLOW, allow)));
     }
-    if method == Method::GET && not_modified(if_none_match.as_ref(), &response) {
+    if matches!(method, Method::GET | Method::HEAD) && not_modified(if_none_match.as_ref(), &response) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(header::CONTENT_LENGTH);
