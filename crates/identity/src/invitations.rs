@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::invitation_mail::SendInvitation;
-use crate::members::{MembersRead, ROLE_EXCEEDS_OWN, lock_company};
+use crate::members::{MembersRead, ROLE_EXCEEDS_OWN, take_turn};
 use crate::roles::{Role, within};
 use crate::{contact, tokens};
 
@@ -164,9 +164,6 @@ async fn invite(
     mut tx: TenantTx<MembersInvite>,
     Valid(new): Valid<NewInvitation>,
 ) -> Result<Created<Invitation>> {
-    if !within(new.role.name(), &tx.caller().grants) {
-        return Err(Error::new(&ROLE_EXCEEDS_OWN).at("/role"));
-    }
     let language = match new.language {
         Some(language) => language,
         None => {
@@ -177,7 +174,10 @@ async fn invite(
         }
     };
     // Nobody accepts an invitation meanwhile.
-    lock_company(&mut tx).await?;
+    let grants = take_turn(&mut tx).await?;
+    if !within(new.role.name(), &grants) {
+        return Err(Error::new(&ROLE_EXCEEDS_OWN).at("/role"));
+    }
     let member = sqlx::query_scalar!(
         r#"select exists (select from company_people() where lower(email) = lower($1)) as "member!""#,
         new.email
@@ -262,6 +262,7 @@ async fn find(mut tx: TenantTx<MembersRead>, Path(id): Path<InvitationId>) -> Re
 /// Locks the pending invitation that the client saw, whose role the caller may give, or fails. Returns how
 /// often it was sent.
 async fn lock(tx: &mut TenantTx<MembersInvite>, id: InvitationId, if_match: Option<&IfMatch>) -> Result<i32> {
+    let grants = take_turn(tx).await?;
     let found = sqlx::query!(
         "select role, sent, version from invitations where id = $1 and state = 'pending' for update",
         id as _
@@ -271,7 +272,7 @@ async fn lock(tx: &mut TenantTx<MembersInvite>, id: InvitationId, if_match: Opti
     if let Some(if_match) = if_match {
         if_match.check(found.version)?;
     }
-    if within(&found.role, &tx.caller().grants) {
+    if within(&found.role, &grants) {
         Ok(found.sent)
     } else {
         Err(Error::new(&ROLE_EXCEEDS_OWN))

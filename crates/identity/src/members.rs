@@ -7,14 +7,16 @@
 use axum::Extension;
 use axum::response::IntoResponse;
 use garde::Validate;
+use kernel::changes::Changed;
+use kernel::error::NOT_A_MEMBER;
+use kernel::perm::Permission;
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::roles::{Role, within};
-use kernel::changes::Changed;
+use crate::roles::{self, Grants, Role, within};
 
 permissions! {
     /// See the members.
@@ -213,18 +215,34 @@ async fn member(conn: &mut PgConnection, user: Uuid) -> Result<Member> {
     Ok(member.fetch_one(conn).await?)
 }
 
-/// Makes changes of the company's members take turns. What only refers to the company passes: the lock
-/// is not `for update`, with which it excludes itself all the same.
-pub(crate) async fn lock_company(conn: &mut PgConnection) -> Result<()> {
+/// Makes changes of who may do what in the company take turns, and tells what the caller may when his has come: one
+/// before it may have taken from him what he had when his request was let in. What only refers to the company
+/// passes: the lock is not `for update`, with which it excludes itself all the same.
+///
+/// # Errors
+/// `not-a-member` or `permission-missing`, as for a new request of his.
+pub(crate) async fn take_turn<P: Permission>(tx: &mut TenantTx<P>) -> Result<Grants> {
     sqlx::query!("select tenant_id from companies for no key update")
-        .fetch_one(conn)
+        .fetch_one(&mut **tx)
         .await?;
-    Ok(())
+    let user = tx.caller().user.user_id;
+    // A statement of its own: it sees what those did for whom the lock was waited.
+    let role = sqlx::query_scalar!(
+        "select role from memberships where user_id = $1 and state = 'active'",
+        user
+    );
+    let role = role.fetch_optional(&mut **tx).await?.ok_or(&NOT_A_MEMBER)?;
+    let (_, grants) = roles::grants(&role);
+    if grants.contains(P::NAME) {
+        Ok(grants)
+    } else {
+        Err(Error::forbidden(P::NAME))
+    }
 }
 
-/// Locks the member that the client saw, whose role the caller may take, or fails.
-async fn lock(tx: &mut TenantTx<MembersWrite>, user: Uuid, if_match: &IfMatch) -> Result<()> {
-    lock_company(tx).await?;
+/// Locks the member that the client saw, whose role the caller may take, or fails. Tells what the caller may.
+async fn lock(tx: &mut TenantTx<MembersWrite>, user: Uuid, if_match: &IfMatch) -> Result<Grants> {
+    let grants = take_turn(tx).await?;
     let found = sqlx::query!(
         "select role, version from memberships where user_id = $1 for update",
         user
@@ -232,10 +250,10 @@ async fn lock(tx: &mut TenantTx<MembersWrite>, user: Uuid, if_match: &IfMatch) -
     .fetch_one(&mut **tx)
     .await?;
     if_match.check(found.version)?;
-    if !within(&found.role, &tx.caller().grants) {
+    if !within(&found.role, &grants) {
         return Err(Error::new(&ROLE_EXCEEDS_OWN));
     }
-    Ok(())
+    Ok(grants)
 }
 
 /// Change a member's role, suspend or resume him.
@@ -248,9 +266,9 @@ async fn update(
     if_match: IfMatch,
     Valid(patch): Valid<MemberPatch>,
 ) -> Result<impl IntoResponse> {
-    lock(&mut tx, user, &if_match).await?;
+    let grants = lock(&mut tx, user, &if_match).await?;
     let role = patch.role.value().map(|role| role.name());
-    if role.is_some_and(|role| !within(role, &tx.caller().grants)) {
+    if role.is_some_and(|role| !within(role, &grants)) {
         return Err(Error::new(&ROLE_EXCEEDS_OWN).at("/role"));
     }
     sqlx::query!(
@@ -283,7 +301,7 @@ async fn remove(
     security(("bearer" = ["company.leave"])), responses((status = 204)))]
 async fn leave(mut tx: TenantTx<CompanyLeave>) -> Result<impl IntoResponse> {
     let user = tx.caller().user.user_id;
-    lock_company(&mut tx).await?;
+    take_turn(&mut tx).await?;
     end(&mut tx, user).await?;
     Ok((Extension(Changed(user)), NoContent))
 }
@@ -299,7 +317,7 @@ async fn end(conn: &mut PgConnection, user: Uuid) -> Result<()> {
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Transfer {
-    /// An active member.
+    /// An active member, who has not disabled his account.
     #[garde(skip)]
     user_id: Uuid,
 }
@@ -312,9 +330,10 @@ async fn transfer_ownership(
     Valid(to): Valid<Transfer>,
 ) -> Result<impl IntoResponse> {
     let (from, company) = (tx.caller().user.user_id, tx.caller().tenant_id);
-    lock_company(&mut tx).await?;
+    take_turn(&mut tx).await?;
     let given = sqlx::query!(
-        "update memberships set role = 'owner' where user_id = $1 and user_id <> $2 and state = 'active'",
+        "update memberships set role = 'owner' where user_id = $1 and user_id <> $2 and state = 'active'
+            and exists (select from company_people() as people where people.user_id = $1 and is_active)",
         to.user_id,
         from
     )

@@ -77,6 +77,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("products.write", MANAGERS),
 ];
 
+/// Permissions that somebody holds.
+pub type Grants = Arc<BTreeSet<&'static str>>;
+
 /// All permissions that there are.
 pub fn permissions() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, _)| *name)
@@ -97,8 +100,7 @@ pub fn within(role: &str, grants: &BTreeSet<&'static str>) -> bool {
 
 /// A role and its permissions. One that is not known, as a later release may have given it, is
 /// `unknown` and holds none.
-pub fn grants(role: &str) -> (&'static str, Arc<BTreeSet<&'static str>>) {
-    type Grants = Arc<BTreeSet<&'static str>>;
+pub fn grants(role: &str) -> (&'static str, Grants) {
     static BY_ROLE: LazyLock<Vec<(&'static str, Grants)>> = LazyLock::new(|| {
         let of = |role: &str| {
             TABLE

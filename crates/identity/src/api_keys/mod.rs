@@ -17,7 +17,8 @@ use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::roles;
+use crate::members::take_turn;
+use crate::roles::{self, Grants};
 
 pub use callers::ApiKeys;
 pub use token::PREFIX;
@@ -198,7 +199,8 @@ async fn create(
     mut tx: TenantTx<ApiKeysWrite>,
     Valid(new): Valid<NewApiKey>,
 ) -> Result<impl IntoResponse> {
-    let permissions = chosen(&tx, new.permissions)?;
+    let grants = take_turn(&mut tx).await?;
+    let permissions = chosen(&grants, new.permissions)?;
     let expires_at = end(&app, new.expires_at)?;
     let id = ApiKeyId::new();
     let (token, hash) = token::fresh(id.0);
@@ -224,7 +226,7 @@ async fn create(
 }
 
 /// The permissions asked for, each once, if they are for keys and the caller has them.
-fn chosen(tx: &TenantTx<ApiKeysWrite>, asked: Vec<PermissionName>) -> Result<Vec<String>> {
+fn chosen(grants: &Grants, asked: Vec<PermissionName>) -> Result<Vec<String>> {
     let known = |name: &str| roles::permissions().any(|known| known == name) && !is_for_people(name);
     let faults: Vec<_> = (0..)
         .zip(&asked)
@@ -243,13 +245,13 @@ fn chosen(tx: &TenantTx<ApiKeysWrite>, asked: Vec<PermissionName>) -> Result<Vec
     let mut names: Vec<String> = asked.into_iter().map(|PermissionName(name)| name).collect();
     names.sort_unstable();
     names.dedup();
-    must_hold(tx, &names)?;
+    must_hold(grants, &names)?;
     Ok(names)
 }
 
 /// Nobody makes or edits a key that may do more than he.
-fn must_hold(tx: &TenantTx<ApiKeysWrite>, permissions: &[String]) -> Result<()> {
-    match permissions.iter().find(|name| !tx.caller().may(name)) {
+fn must_hold(grants: &Grants, permissions: &[String]) -> Result<()> {
+    match permissions.iter().find(|name| !grants.contains(name.as_str())) {
         Some(lacking) => Err(Error::forbidden(lacking)),
         None => Ok(()),
     }
@@ -312,8 +314,9 @@ async fn update(
     if_match: IfMatch,
     Valid(patch): Valid<ApiKeyPatch>,
 ) -> Result<Tagged<ApiKey>> {
+    let grants = take_turn(&mut tx).await?;
     let permissions = lock(&mut tx, id, &if_match).await?;
-    must_hold(&tx, &permissions)?;
+    must_hold(&grants, &permissions)?;
     sqlx::query!(
         "update api_keys set name = coalesce($2, name) where id = $1",
         id as _,
@@ -332,6 +335,7 @@ async fn revoke(
     Path(id): Path<ApiKeyId>,
     if_match: IfMatch,
 ) -> Result<NoContent> {
+    take_turn(&mut tx).await?;
     lock(&mut tx, id, &if_match).await?;
     sqlx::query!("update api_keys set revoked_at = now() where id = $1", id as _)
         .execute(&mut *tx)

@@ -112,6 +112,12 @@ pub const DEFINER_FUNCTIONS: &[DefinerFunction] = &[
         reason: "users belong to no company, so requests cannot read them; filters memberships by app_tenant()",
     },
     DefinerFunction {
+        signature: "ally.has_acting_owner(uuid)",
+        owner: "ally_search",
+        tables: &["memberships", "users"],
+        reason: "the trigger that keeps owners cannot read users in a request; answers for app_tenant() alone where it is set",
+    },
+    DefinerFunction {
         signature: "ally.job_runs_rotate(integer)",
         owner: "ally_owner",
         tables: &[],

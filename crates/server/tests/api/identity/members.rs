@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use testkit::{Client, TestApp};
+use testkit::{Client, PASSWORD, TestApp};
 
 use super::{fault, with_context_token};
 use crate::app;
@@ -232,6 +232,68 @@ async fn the_last_owner_stays_until_the_company_is_handed_over() {
     leave(&owner).await.status(204);
     owner.get("/brands").await.problem(403, "not-a-member");
     leave(&heir).await.problem(409, "last-owner");
+}
+
+#[tokio::test]
+async fn an_owner_who_has_disabled_his_account_counts_for_nothing() {
+    let t = app().await;
+    let owner = t.tenant("acme").await;
+    let other = t.member(&owner, "owner").await;
+    let seller = t.member(&owner, "seller").await;
+    for gone in [&other, &seller] {
+        let password = json!({"current_password": PASSWORD});
+        gone.post("/auth/me/disable", password).await.status(204);
+    }
+    owner
+        .post("/company/leave", Value::Null)
+        .await
+        .problem(409, "last-owner");
+    owner
+        .post("/company/transfer-ownership", json!({"user_id": seller.user_id}))
+        .await
+        .problem(422, "user-not-found");
+    assert_eq!(owner.get("/auth/context").await.ok().json["user_role"], "owner");
+}
+
+/// Whose right is taken while he uses it.
+#[tokio::test]
+async fn what_was_taken_from_the_caller_meanwhile_he_does_not_give() {
+    let t = app().await;
+    for round in 0..20 {
+        let first = t.tenant("acme").await;
+        let owner = t.member(&first, "owner").await;
+        let (one, two) = (
+            t.member(&first, "seller").await,
+            t.member(&first, "cashier").await,
+        );
+        let hand_over = async |to: &Client| {
+            owner
+                .post("/company/transfer-ownership", json!({"user_id": to.user_id}))
+                .await
+                .summary()
+        };
+        if round % 2 == 0 {
+            let mut outcomes: [String; 2] = tokio::join!(hand_over(&one), hand_over(&two)).into();
+            outcomes.sort();
+            assert_eq!(outcomes, ["204", "403 permission-missing"], "round {round}");
+            let roles = [role_of(&first, &one).await, role_of(&first, &two).await];
+            assert_eq!(
+                roles.iter().filter(|role| *role == "owner").count(),
+                1,
+                "{roles:?}"
+            );
+        } else {
+            let path = member(&owner);
+            let demoted = first.patch(&path, json!({"role": "viewer"}));
+            let (demoted, outcome) = tokio::join!(demoted, hand_over(&one));
+            demoted.ok();
+            assert_eq!(
+                role_of(&first, &owner).await,
+                "viewer",
+                "round {round}: {outcome}"
+            );
+        }
+    }
 }
 
 /// Two owners at once do what each may do alone.
