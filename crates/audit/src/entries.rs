@@ -147,10 +147,9 @@ pub(crate) struct AuditFilter {
     #[param(inline)]
     action: Option<Action>,
     /// Name of a table.
-    #[param(example = "products", max_length = 63)]
+    #[param(example = "products")]
     entity: Option<String>,
     /// Id of the thing that changed.
-    #[param(max_length = 150)]
     entity_id: Option<String>,
     /// From this time on.
     #[param(inline)]

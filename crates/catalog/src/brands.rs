@@ -241,6 +241,8 @@ async fn delete(
     sqlx::query!("delete from brands where id = $1", id as _)
         .execute(&mut *tx)
         .await
-        .on_constraint("products_brand_not_found", || Error::new(&BRAND_IN_USE))?;
+        .on_constraint("products_brand_not_found", || {
+            Error::new(&BRAND_IN_USE).detail("deleted products count as well: GET /products?deleted=true")
+        })?;
     Ok(NoContent)
 }

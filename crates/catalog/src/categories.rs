@@ -244,6 +244,8 @@ async fn delete(
     sqlx::query!("delete from categories where id = $1", id as _)
         .execute(&mut *tx)
         .await
-        .on_constraint("products_category_not_found", || Error::new(&CATEGORY_IN_USE))?;
+        .on_constraint("products_category_not_found", || {
+            Error::new(&CATEGORY_IN_USE).detail("deleted products count as well: GET /products?deleted=true")
+        })?;
     Ok(NoContent)
 }

@@ -70,7 +70,12 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                     .strip_prefix('"')
                     .and_then(|t| t.strip_suffix('"'))
                     .ok_or(&IF_MATCH_INVALID)?;
-                if let (false, Ok(version)) = (weak, opaque.parse()) {
+                // Byte by byte: `"+1"` and `"01"` are other tags.
+                let version = opaque
+                    .parse()
+                    .ok()
+                    .filter(|version: &i64| version.to_string() == opaque);
+                if let (false, Some(version)) = (weak, version) {
                     versions.push(version);
                 }
             }
@@ -107,7 +112,9 @@ mod tests {
         );
         assert!(parse(&["\"2\""]).await.expect("old").check(3).is_err());
         assert!(parse(&["W/\"3\""]).await.expect("weak").check(3).is_err());
-        assert!(parse(&["\"x\""]).await.expect("foreign").check(3).is_err());
+        for foreign in ["\"x\"", "\"+3\"", "\"03\""] {
+            assert!(parse(&[foreign]).await.expect("foreign").check(3).is_err());
+        }
         assert_eq!(parse(&["3"]).await.expect_err("bare").code(), "if-match-invalid");
     }
 }

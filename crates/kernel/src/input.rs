@@ -19,6 +19,10 @@ use crate::error::{
     Error, FieldError, MALFORMED_JSON, MALFORMED_REQUEST, NOT_FOUND, QUERY_INVALID, Result,
     UNSUPPORTED_MEDIA_TYPE,
 };
+use crate::text::{is_invisible, turns_text};
+
+/// Characters of a field's name that a pointer tells.
+const LONGEST_NAME: usize = 100;
 
 /// A JSON body, deserialized and validated. Types used here carry `deny_unknown_fields`.
 pub struct Valid<T>(pub T);
@@ -170,8 +174,13 @@ fn pointer(path: &str) -> String {
         .collect()
 }
 
+/// Of a field that nobody knows, only the beginning: its name may be as long as the body.
 fn escape(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
+    let end = segment
+        .char_indices()
+        .nth(LONGEST_NAME)
+        .map_or(segment.len(), |(end, _)| end);
+    segment[..end].replace('~', "~0").replace('/', "~1")
 }
 
 /// garde's messages are English text; a custom rule's message is `code: text`.
@@ -193,16 +202,16 @@ fn field_errors(report: &garde::Report) -> impl Iterator<Item = FieldError> {
     })
 }
 
-/// A garde rule: text with a visible character and without control characters.
+/// A garde rule: text with a visible character and without control characters, those that turn it around among them.
 ///
 /// # Errors
 /// `blank` or `control-character`.
 pub fn plain_text(value: impl AsRef<str>, _: &()) -> garde::Result {
     let text = value.as_ref();
-    if text.trim().is_empty() {
+    if text.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
         return Err(garde::Error::new("blank: must not be blank"));
     }
-    if text.chars().any(|c| c.is_control() && c != '\n') {
+    if text.chars().any(|c| c.is_control() && c != '\n' || turns_text(c)) {
         return Err(garde::Error::new(
             "control-character: must not contain control characters",
         ));
@@ -432,6 +441,11 @@ mod tests {
         );
         assert_eq!(shown(r#"{"name":"long"}"#), "validation-failed /name length");
         assert_eq!(shown(r#"{"name":" "}"#), "validation-failed /name blank");
+        assert_eq!(shown(r#"{"name":"\u200b "}"#), "validation-failed /name blank");
+        assert_eq!(
+            shown(r#"{"name":"a\u202eb"}"#),
+            "validation-failed /name control-character"
+        );
         assert_eq!(
             shown(r#"{"name":"x","note":"abc"}"#),
             "validation-failed /note length"
@@ -447,6 +461,20 @@ mod tests {
         assert_eq!(
             shown(r#"{"name":"x","size":nul}"#).split(' ').next(),
             Some("malformed-json")
+        );
+    }
+
+    #[test]
+    fn a_long_name_is_not_sent_back_whole() {
+        let name = "ñ".repeat(100_000);
+        let error = format!(
+            "{:?}",
+            parse(&format!(r#"{{"name":"x","{name}":1}}"#)).expect_err("unknown")
+        );
+        assert!(
+            error.contains(&name[..200]) && error.len() < 1000,
+            "{}",
+            error.len()
         );
     }
 

@@ -8,10 +8,23 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// What `plain_text` accepts, for `pattern`: no control character except the line feed, and at least
-/// one character that is no space.
-const PLAIN_TEXT: &str =
-    r"^[^\x00-\x09\x0B-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x09\x0B-\x1F\x7F-\x9F]*$";
+/// What `plain_text` accepts, for `pattern`: no control character except the line feed, none that turns text around,
+/// and at least one character that can be seen.
+const PLAIN_TEXT: &str = concat!(
+    r"^[^\x00-\x09\x0B-\x1F\x7F-\x9F\u202A-\u202E\u2066-\u2069]*",
+    r"[^\s\x00-\x1F\x7F-\x9F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF]",
+    r"[^\x00-\x09\x0B-\x1F\x7F-\x9F\u202A-\u202E\u2066-\u2069]*$"
+);
+
+/// Zero-width characters, and those that change the direction of text.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// Those with which text reads otherwise than it is written.
+pub(crate) fn turns_text(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
 
 /// Schema of a field with the rules `length(chars, min = 1, max = MAX), custom(plain_text)`.
 pub struct PlainText<const MAX: usize>;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sqlx::encode::IsNull;
@@ -13,9 +14,21 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 /// An instant; `timestamptz` in SQL, RFC 3339 in UTC in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub jiff::Timestamp);
+
+/// Of the years that RFC 3339 can write, all of which PostgreSQL knows.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let instant = jiff::Timestamp::deserialize(deserializer)?;
+        if (0..=9999).contains(&instant.to_zoned(TimeZone::UTC).year()) {
+            Ok(Timestamp(instant))
+        } else {
+            Err(de::Error::custom("a year from 0 to 9999"))
+        }
+    }
+}
 
 impl Type<Postgres> for Timestamp {
     fn type_info() -> PgTypeInfo {

@@ -1,5 +1,6 @@
 //! Text that strangers chose and that others read in their mail.
 
+use kernel::text::is_invisible;
 use serde::{Serialize, Serializer};
 
 /// Longer names are cut: a name is no place for a message.
@@ -39,11 +40,6 @@ impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
     }
-}
-
-/// Zero-width characters, and those that change the direction of text.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// A dot before two letters may begin a top-level domain. `S.A.S.` and `4.5` stay as they are.

@@ -93,7 +93,6 @@ struct JobFilter {
     #[param(inline)]
     state: Option<JobState>,
     /// Exact name.
-    #[param(max_length = 100)]
     name: Option<String>,
 }
 

@@ -22,7 +22,6 @@ const NAMES: &[&str] = &[
     "CON",
     "a;b",
     "a\"b; filename=\"c",
-    "\u{202e}gnp.exe",
     "a\u{200b}b",
     ".htaccess",
     "-rf",
