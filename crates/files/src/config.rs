@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use company_settings::Installation;
+use company_settings::{CompanySettings, Installation};
+
+use crate::avatars;
 
 /// Files: how long URLs work, how much room there is, how long things are kept.
 #[derive(Args, Clone, Debug)]
@@ -46,6 +48,14 @@ impl FilesConfig {
         Installation {
             deleted_files_days: self.deleted_files_days,
         }
+    }
+
+    /// The most bytes that any upload may have.
+    pub fn largest_upload(&self) -> u64 {
+        let rules = CompanySettings::defaults(&self.installation()).files;
+        let modules = rules.named().map(|(_, rules)| rules.max_bytes);
+        let largest = modules.into_iter().fold(avatars::MAX_BYTES, i64::max);
+        u64::try_from(largest).unwrap_or_default()
     }
 
     pub(crate) fn upload_url(&self) -> Duration {
