@@ -107,7 +107,7 @@ async fn whom_the_company_chooses_is_told_of_malware_in_its_time() {
     let upload = async || {
         execute(
             &t,
-            "update ally.files set created_at = created_at - interval '2 hours'",
+            "update ally.malware_alarms set told_at = told_at - interval '2 hours'",
         )
         .await;
         store(&t, &owner, text("virus.txt"), EICAR).await;
