@@ -10,7 +10,8 @@ use crate::app;
 use crate::files::support::{EICAR, execute, store, text, tidy};
 
 fn upload(module: &str, content_type: &str, size: i64) -> serde_json::Value {
-    json!({"filename": "a", "module": module, "content_type": content_type, "size": size})
+    let extension = content_type.rsplit('/').next().expect("a type");
+    json!({"filename": format!("a.{extension}"), "module": module, "content_type": content_type, "size": size})
 }
 
 #[tokio::test]

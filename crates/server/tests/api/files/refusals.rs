@@ -86,7 +86,10 @@ async fn an_upload_url_writes_nothing_but_its_own_quarantine_key() {
 async fn types_and_sizes_are_those_of_the_module_and_the_plan() {
     let t = app().await;
     let a = t.tenant("a").await;
-    let of = |module: &str, content_type: &str, size: i64| json!({"filename": "a.x", "content_type": content_type, "module": module, "size": size});
+    let of = |module: &str, content_type: &str, size: i64| {
+        let extension = content_type.rsplit('/').next().expect("a type").replace("plain", "txt");
+        json!({"filename": format!("a.{extension}"), "content_type": content_type, "module": module, "size": size})
+    };
     let refused = a
         .post("/files/upload/presign", of("products", "application/pdf", 5))
         .await
@@ -125,6 +128,26 @@ async fn types_and_sizes_are_those_of_the_module_and_the_plan() {
         a.post("/files/upload/presign", new)
             .await
             .problem(422, "validation-failed");
+    }
+}
+
+/// Nobody uploads what can never be ready.
+#[tokio::test]
+async fn a_name_that_is_not_of_the_type_is_refused_before_the_upload() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let of = |filename: &str| json!({"filename": filename, "content_type": "image/jpeg", "module": "products"});
+    for filename in ["a.png", "a", "jpg", "a.", "a.jpg.exe", "a.jpg "] {
+        let refused = a.post("/files/upload/presign", of(filename)).await;
+        let refused = refused.problem(422, "file-extension-mismatch");
+        assert_eq!(refused.json["errors"][0]["pointer"], "/filename", "{filename}");
+        assert_eq!(
+            refused.json["detail"],
+            "names of image/jpeg end in .jpg, .jpeg, .jpe, .jfif"
+        );
+    }
+    for filename in ["a.jpg", "A.JPEG", "a.png.jpe"] {
+        a.post("/files/upload/presign", of(filename)).await.created();
     }
 }
 
