@@ -87,7 +87,11 @@ async fn types_and_sizes_are_those_of_the_module_and_the_plan() {
     let t = app().await;
     let a = t.tenant("a").await;
     let of = |module: &str, content_type: &str, size: i64| {
-        let extension = content_type.rsplit('/').next().expect("a type").replace("plain", "txt");
+        let extension = content_type
+            .rsplit('/')
+            .next()
+            .expect("a type")
+            .replace("plain", "txt");
         json!({"filename": format!("a.{extension}"), "content_type": content_type, "module": module, "size": size})
     };
     let refused = a
@@ -136,7 +140,8 @@ async fn types_and_sizes_are_those_of_the_module_and_the_plan() {
 async fn a_name_that_is_not_of_the_type_is_refused_before_the_upload() {
     let t = app().await;
     let a = t.tenant("a").await;
-    let of = |filename: &str| json!({"filename": filename, "content_type": "image/jpeg", "module": "products"});
+    let of =
+        |filename: &str| json!({"filename": filename, "content_type": "image/jpeg", "module": "products"});
     for filename in ["a.png", "a", "jpg", "a.", "a.jpg.exe", "a.jpg "] {
         let refused = a.post("/files/upload/presign", of(filename)).await;
         let refused = refused.problem(422, "file-extension-mismatch");
