@@ -59,7 +59,8 @@ impl MailMalware {
     }
 }
 
-/// A file was found infected: has the company told, once an hour, unless it wants nobody told.
+/// A file was found infected: has those told whom the company wants told, and who uploaded it, each once an hour; nobody, where
+/// it wants nobody told.
 ///
 /// # Errors
 /// Those of the database.
@@ -71,12 +72,16 @@ pub(crate) async fn raise(tx: &mut TenantTx<Background>, app: &App, id: FileId) 
     }
     let roles: Vec<String> = roles.iter().map(|&role| role.to_owned()).collect();
     let people = sqlx::query_scalar!(
-        "select user_id from memberships join files on files.id = $1
+        "insert into malware_alarms as before (user_id, told_at)
+         select user_id, $3 from memberships join files on files.id = $1
           where memberships.state = 'active' and (role = any($2) or user_id = uploaded_by)
-            and not exists (select from files where state = 'infected' and id <> $1
-                               and created_at > now() - interval '1 hour')",
+          order by user_id
+             on conflict (tenant_id, user_id) do update set told_at = excluded.told_at
+          where before.told_at <= excluded.told_at - interval '1 hour'
+         returning user_id",
         id as _,
-        &roles
+        &roles,
+        Timestamp(app.clock.now()) as _
     );
     for user_id in people.fetch_all(&mut **tx).await? {
         tx.enqueue(&MailMalware { file_id: id, user_id }).await?;

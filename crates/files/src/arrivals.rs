@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::process::ProcessFile;
-use crate::{FileId, Files};
+use crate::remove::RemoveObjects;
+use crate::{FileId, Files, avatars};
 
 pub(crate) fn module() -> Module {
     Module::new("store-events")
@@ -49,12 +50,37 @@ pub(crate) async fn mark_uploaded<P>(tx: &mut TenantTx<P>, id: FileId) -> Result
 /// # Errors
 /// Those of the database.
 pub async fn arrived(app: &App, key: &str) -> Result<()> {
-    let ids = key
-        .split_once('/')
-        .and_then(|(tenant, file)| Some((tenant.parse::<Uuid>().ok()?, file.parse().ok()?)));
-    let Some((tenant, file)) = ids else { return Ok(()) };
-    let mut tx = background_tx(app, tenant).await?;
-    mark_uploaded(&mut tx, FileId(file)).await?;
+    let id = |text: &str| text.parse::<Uuid>().ok();
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts[..] {
+        ["users", user, upload] => match (id(user), id(upload)) {
+            (Some(user), Some(upload)) => avatars::arrived(app, user, upload).await,
+            _ => Ok(()),
+        },
+        [company, file] => match (id(company), id(file)) {
+            (Some(company), Some(file)) => file_arrived(app, company, FileId(file), key).await,
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// A URL works until it expires, whatever has become of its upload: what it writes when the outcome is known, no
+/// quota counts, so it goes. While the file is being processed it stays; the end of that removes it.
+async fn file_arrived(app: &App, company: Uuid, id: FileId, key: &str) -> Result<()> {
+    let keep_infected = app.part::<Files>()?.config.keep_infected;
+    let mut tx = background_tx(app, company).await?;
+    if !mark_uploaded(&mut tx, id).await? {
+        let needed = sqlx::query_scalar!(
+            r#"select exists (select from files where id = $1
+                 and (state in ('uploaded', 'scanning') or state = 'infected' and $2)) as "needed!""#,
+            id as _,
+            keep_infected
+        );
+        if !needed.fetch_one(&mut *tx).await? {
+            tx.enqueue(&RemoveObjects::quarantined(key.to_owned())).await?;
+        }
+    }
     tx.commit().await
 }
 

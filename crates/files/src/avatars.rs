@@ -30,7 +30,7 @@ use crate::process::{fetch, put_thumbnails};
 use crate::remove::{RemoveObjects, later};
 
 /// Largest picture.
-const MAX_BYTES: i64 = 5 * 1024 * 1024;
+pub(crate) const MAX_BYTES: i64 = 5 * 1024 * 1024;
 
 pub(crate) fn module() -> Module {
     Module::new("avatars")
@@ -104,6 +104,21 @@ impl Avatar {
         }
         Ok(())
     }
+}
+
+/// An object has arrived under the key of an upload: one that nothing waits for is removed, for no quota counts it.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn arrived(app: &App, user_id: Uuid, upload_id: Uuid) -> Result<()> {
+    let upload = TakeAvatar { user_id, upload_id };
+    if upload.pending(app).await?.is_some() {
+        return Ok(());
+    }
+    #[expect(clippy::disallowed_methods, reason = "people are global")]
+    let mut tx = app.db.system().await?;
+    tx.enqueue(&RemoveObjects::quarantined(upload.key())).await?;
+    tx.commit().await
 }
 
 /// Key of an upload in quarantine.
@@ -227,7 +242,9 @@ impl Job for TakeAvatar {
     async fn run(self, cx: JobCx) -> JobResult {
         let files = cx.app.part::<Files>()?;
         let Some((content_type, expires_at)) = self.pending(&cx.app).await? else {
-            return Ok(());
+            // A later upload has taken its place.
+            let removed = files.storage.delete(Bucket::Quarantine, &self.key()).await;
+            return removed.map_err(|error| later(cx.attempt, error));
         };
         let info = match files.storage.head(Bucket::Quarantine, &self.key()).await {
             Ok(info) => info,
@@ -322,11 +339,11 @@ impl TakeAvatar {
             self.upload_id,
             key
         );
-        // Else a later upload has taken its place; the sweep finds what nothing refers to.
-        if let Some(replaced) = replaced.fetch_optional(&mut *tx).await? {
-            tx.enqueue(&RemoveObjects::of_avatar(self.key(), replaced.before.as_deref()))
-                .await?;
-        }
+        // None when a later upload has taken its place; the sweep finds the thumbnails that nothing refers to.
+        let replaced = replaced.fetch_optional(&mut *tx).await?;
+        let before = replaced.and_then(|replaced| replaced.before);
+        tx.enqueue(&RemoveObjects::of_avatar(self.key(), before.as_deref()))
+            .await?;
         tx.commit().await
     }
 

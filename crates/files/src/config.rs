@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use company_settings::Installation;
+use company_settings::{CompanySettings, Installation};
+
+use crate::avatars;
 
 /// Files: how long URLs work, how much room there is, how long things are kept.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +29,7 @@ pub struct FilesConfig {
     #[arg(long, env = "ALLY360_MAX_OPEN_UPLOADS", default_value_t = 500, value_parser = clap::value_parser!(i32).range(1..))]
     pub max_open_uploads: i32,
     /// Leave infected uploads in quarantine for a day instead of deleting them at once
-    #[arg(long, env = "ALLY360_KEEP_INFECTED")]
+    #[arg(long, env = "ALLY360_KEEP_INFECTED", value_parser = kernel::config::parse_bool, default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     pub keep_infected: bool,
     /// Days that a deleted file can be restored, unless its company's settings say otherwise
     #[arg(long, env = "ALLY360_DELETED_FILES_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
@@ -48,6 +50,14 @@ impl FilesConfig {
         }
     }
 
+    /// The most bytes that any upload may have.
+    pub fn largest_upload(&self) -> u64 {
+        let rules = CompanySettings::defaults(&self.installation()).files;
+        let modules = rules.named().map(|(_, rules)| rules.max_bytes);
+        let largest = modules.into_iter().fold(avatars::MAX_BYTES, i64::max);
+        u64::try_from(largest).unwrap_or_default()
+    }
+
     pub(crate) fn upload_url(&self) -> Duration {
         Duration::from_secs(self.upload_url_seconds.into())
     }
@@ -58,5 +68,38 @@ impl FilesConfig {
 
     pub(crate) fn picture_url(&self) -> Duration {
         Duration::from_secs(self.picture_url_seconds.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        files: FilesConfig,
+    }
+
+    #[test]
+    fn infected_uploads_are_kept_by_the_words_of_every_switch() {
+        let kept = |args: &[&str]| {
+            let cli = Cli::try_parse_from(std::iter::once(&"ally360").chain(args));
+            cli.expect("settings").files.keep_infected
+        };
+        for words in [&["--keep-infected"][..], &["--keep-infected", "yes"]] {
+            assert!(kept(words), "{words:?}");
+        }
+        for words in [&[][..], &["--keep-infected", "off"], &["--keep-infected="]] {
+            assert!(!kept(words), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn no_upload_is_larger_than_the_largest_file_of_any_module() {
+        let cli = Cli::parse_from(["ally360"]);
+        assert_eq!(cli.files.largest_upload(), 50 * 1024 * 1024);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use inspect::Rejected;
 use jiff::SignedDuration;
 use kernel::app::App;
 use kernel::prelude::*;
@@ -14,6 +15,11 @@ pub(crate) const TYPE_NOT_ALLOWED: Code = Code::new(
     422,
     "file-type-not-allowed",
     "The module does not take files of this type",
+);
+pub(crate) const EXTENSION_MISMATCH: Code = Code::new(
+    422,
+    "file-extension-mismatch",
+    "The name does not end as names of files of this type do",
 );
 pub(crate) const TOO_LARGE: Code = Code::new(
     422,
@@ -38,6 +44,16 @@ impl Declared<'_> {
         }
         let taken = format!("taken are {}", taken.join(", "));
         Err(Error::new(&TYPE_NOT_ALLOWED).at("/content_type").detail(taken))
+    }
+
+    /// # Errors
+    /// `file-extension-mismatch` for a name with which no bytes would be found in order.
+    pub fn check_name(&self, filename: &str) -> Result<()> {
+        let mismatch = |rejected: Rejected| {
+            let error = Error::new(&EXTENSION_MISMATCH).at("/filename");
+            error.detail(rejected.detail)
+        };
+        inspect::check_name(self.content_type, filename).map_err(mismatch)
     }
 
     /// # Errors

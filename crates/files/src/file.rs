@@ -85,6 +85,10 @@ pub(crate) struct File {
     /// Why it was rejected, or what it is infected with.
     #[schema(required = true)]
     pub reason: Option<String>,
+    /// What found it clean: a virus scanner with its version and signatures, or `builtin-content-check`, which is no
+    /// antivirus. Null until it is ready.
+    #[schema(required = true, example = "builtin-content-check")]
+    pub scanned_by: Option<String>,
     /// 0 to 100.
     pub progress: i16,
     #[schema(value_type = Vec<Variant>)]
@@ -110,7 +114,7 @@ impl Versioned for File {
 impl Listed for File {
     const TABLE: &'static str = "files";
     const COLUMNS: &'static str = "id, module, entity_id, filename, description, tags, content_type, size, \
-        encode(sha256, 'hex') as sha256, state as status, reason, progress, variants, uploaded_by, deleted_at, \
+        encode(sha256, 'hex') as sha256, state as status, reason, scanned_by, progress, variants, uploaded_by, deleted_at, \
         created_at, updated_at, version";
     fn id(&self) -> Uuid {
         self.id.0
@@ -129,8 +133,8 @@ macro_rules! query_file {
         sqlx::query_as!(
             $crate::file::File,
             $before + r#" id, module, entity_id, filename, description, tags, content_type, size,
-            encode(sha256, 'hex') as sha256, state as "status: _", reason, progress, variants as "variants: _",
-            uploaded_by, deleted_at, created_at, updated_at, version "# + $after
+            encode(sha256, 'hex') as sha256, state as "status: _", reason, scanned_by, progress,
+            variants as "variants: _", uploaded_by, deleted_at, created_at, updated_at, version "# + $after
             $($argument)*
         )
     };

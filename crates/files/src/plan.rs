@@ -16,6 +16,19 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// A limit of the largest file, for the command line: as others are written, at least 1 byte.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn of_file(text: &str) -> Result<Limit, &'static str> {
+        match text.parse()? {
+            Limit::Bytes(0) => {
+                Err("must be at least 1 byte; to take no files at all, give no room: --bytes 0")
+            }
+            limit => Ok(limit),
+        }
+    }
+
     fn bytes(self) -> Option<i64> {
         match self {
             Limit::Default => None,
@@ -116,6 +129,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(limit), "{text}");
         }
+        assert_eq!(Limit::of_file("1"), Ok(Limit::Bytes(1)));
+        assert_eq!(Limit::of_file("default"), Ok(Limit::Default));
+        Limit::of_file("0KiB").expect_err("no file has no bytes");
         for text in ["", "-1", "1.5GB", "10G", "GiB", "9999999999GiB"] {
             text.parse::<Limit>().expect_err(text);
         }

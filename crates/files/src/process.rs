@@ -93,6 +93,7 @@ async fn begin(cx: &JobCx, id: FileId) -> JobResult<Option<Upload>> {
     Ok(upload)
 }
 
+/// Tells how far it is, of the file and of the job.
 async fn progress(cx: &JobCx, id: FileId, percent: i16) -> JobResult {
     let mut tx = cx.tenant_tx().await?;
     sqlx::query!(
@@ -102,7 +103,9 @@ async fn progress(cx: &JobCx, id: FileId, percent: i16) -> JobResult {
     )
     .execute(&mut *tx)
     .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    // Rows of the queue are written by no company, so this is a second, small transaction.
+    Ok(cx.progress(percent, None).await?)
 }
 
 /// Copies and checks, the cheapest first.

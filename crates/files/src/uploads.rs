@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::arrivals::mark_uploaded;
-use crate::declared::{Declared, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecimal};
+use crate::declared::{Declared, EXTENSION_MISMATCH, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecimal};
 use crate::file::{File, FileId, Status, find};
 use crate::open::AwaitUpload;
 use crate::quota::{self, QUOTA_EXCEEDED, TOO_MANY_UPLOADS};
@@ -46,6 +46,7 @@ pub(crate) fn module() -> Module {
         .constraints(CONSTRAINTS)
         .problems(&[
             &TYPE_NOT_ALLOWED,
+            &EXTENSION_MISMATCH,
             &TOO_LARGE,
             &QUOTA_EXCEEDED,
             &TOO_MANY_UPLOADS,
@@ -58,7 +59,7 @@ pub(crate) fn module() -> Module {
 #[schema(example = json!({"filename": "product_image.jpg", "content_type": "image/jpeg", "module": "products",
     "description": "Product main image"}))]
 struct NewUpload {
-    /// As users see it. Any letters; keys of objects hold a plain form of it.
+    /// As users see it, with an extension of the declared type. Any letters; keys of objects hold a plain form of it.
     #[garde(length(chars, min = 1, max = 255), custom(one_line))]
     #[schema(value_type = Line<255>)]
     filename: String,
@@ -149,6 +150,7 @@ async fn presign(
         sha256: new.sha256.as_deref().and_then(from_hex),
     };
     declared.check_type(&rules.content_types)?;
+    declared.check_name(&new.filename)?;
     let room = quota::room(&mut tx, &files.config).await?;
     let max_size = rules.max_bytes.min(room.max_file_bytes.unwrap_or(i64::MAX));
     declared.check_size(max_size)?;

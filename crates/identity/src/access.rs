@@ -139,43 +139,55 @@ async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> 
     if access == Access::Public {
         return Ok(None);
     }
-    let token = bearer(request.headers())?;
-    if access == Access::Business && token.starts_with(api_keys::PREFIX) {
-        return machine(identity, request).await.map(Some);
-    }
-    let claims = identity.0.tokens.verify(token)?;
-    let callers = &identity.0.callers;
-    let tenant = match access {
-        Access::Business => {
-            Some(company(request.headers(), claims.tenant_id)?.ok_or(&COMPANY_HEADER_MISSING)?)
+    let caller = match access {
+        Access::Business => identity.caller(request.headers()).await?,
+        _ => {
+            let claims = identity.0.tokens.verify(bearer(request.headers())?)?;
+            let callers = &identity.0.callers;
+            let named = access == Access::UserWithOptionalCompany;
+            let named = named
+                .then(|| company(request.headers(), claims.tenant_id))
+                .transpose()?;
+            let Some(tenant) = named.flatten() else {
+                Span::current().record("user.id", tracing::field::display(claims.sub));
+                request
+                    .extensions_mut()
+                    .insert(callers.user(claims.sub, claims.sid).await?);
+                return Ok(None);
+            };
+            callers.member(claims.sub, claims.sid, tenant).await?
         }
-        Access::UserWithOptionalCompany => company(request.headers(), claims.tenant_id)?,
-        Access::User | Access::Public | Access::Operator => None,
     };
-    let Some(tenant) = tenant else {
-        Span::current().record("user.id", tracing::field::display(claims.sub));
-        request
-            .extensions_mut()
-            .insert(callers.user(claims.sub, claims.sid).await?);
-        return Ok(None);
-    };
-    let caller: Caller = callers.member(claims.sub, claims.sid, tenant).await?;
+    let (id, tenant) = (caller.id(), caller.tenant_id);
     // Both at once: every record has the span's fields written anew.
-    tracing::record_all!(Span::current(), user.id = %claims.sub, tenant.id = %tenant);
-    request.extensions_mut().insert(caller.user);
+    if caller.api_key.is_some() {
+        tracing::record_all!(Span::current(), api_key.id = %id, tenant.id = %tenant);
+    } else {
+        tracing::record_all!(Span::current(), user.id = %id, tenant.id = %tenant);
+        request.extensions_mut().insert(caller.user);
+    }
     request.extensions_mut().insert(caller);
     Ok(HeaderValue::try_from(tenant.to_string()).ok())
 }
 
-/// The same for a machine with an API key, which carries its company.
-async fn machine(identity: &Identity, request: &mut Request) -> Result<HeaderValue> {
-    let token = bearer(request.headers())?;
-    let caller = identity.0.api_keys.caller(token).await?;
-    company(request.headers(), Some(caller.tenant_id))?;
-    let (key, tenant) = (caller.id(), caller.tenant_id);
-    tracing::record_all!(Span::current(), api_key.id = %key, tenant.id = %tenant);
-    request.extensions_mut().insert(caller);
-    HeaderValue::try_from(tenant.to_string()).map_err(Error::internal)
+impl Identity {
+    /// The member of a company, or the machine with an API key, that a request with these headers comes from. What
+    /// outlives its request asks again.
+    ///
+    /// # Errors
+    /// Those of a request to a [business](Access::Business) route that is not let in.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller> {
+        let token = bearer(headers)?;
+        if token.starts_with(api_keys::PREFIX) {
+            let caller = self.0.api_keys.caller(token).await?;
+            // The key carries its company.
+            company(headers, Some(caller.tenant_id))?;
+            return Ok(caller);
+        }
+        let claims = self.0.tokens.verify(token)?;
+        let tenant = company(headers, claims.tenant_id)?.ok_or(&COMPANY_HEADER_MISSING)?;
+        self.0.callers.member(claims.sub, claims.sid, tenant).await
+    }
 }
 
 /// The bearer token of the one Authorization header.

@@ -118,6 +118,9 @@ impl Versioned for Company {
     fn location(&self) -> String {
         "/company/me".to_owned()
     }
+    fn is_fleeting(&self) -> bool {
+        self.logo.is_some()
+    }
 }
 
 /// The company's profile, read by either role.

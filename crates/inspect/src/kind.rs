@@ -84,13 +84,14 @@ impl Kind {
             .rsplit_once('.')
             .map_or("", |(_, extension)| extension)
             .to_ascii_lowercase();
-        if TABLE
+        let known = TABLE
             .iter()
-            .any(|(kind, _, extensions)| *kind == self && extensions.contains(&&*extension))
-        {
+            .find(|(kind, ..)| *kind == self)
+            .map_or(&[][..], |(.., extensions)| extensions);
+        if known.contains(&&*extension) {
             return Ok(());
         }
-        let detail = format!("{} does not end in .{extension}", self.content_type());
+        let detail = format!("names of {} end in .{}", self.content_type(), known.join(", ."));
         Err(Rejected::new(reason::EXTENSION_MISMATCH, detail))
     }
 }

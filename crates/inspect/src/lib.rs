@@ -39,6 +39,15 @@ pub const BUILTIN: &str = "builtin-content-check";
 /// How long looking at one file may take, waiting for its turn not included.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
+/// Whether a file of this media type may have this name: what is refused here, [`Inspector::inspect`] refuses whatever
+/// the bytes are.
+///
+/// # Errors
+/// `unknown-type`, `extension-mismatch`.
+pub fn check_name(declared_type: &str, filename: &str) -> Result<(), Rejected> {
+    Kind::declared(declared_type)?.check_extension(filename)
+}
+
 /// Looks at files; clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Inspector {

@@ -1,6 +1,7 @@
 //! Optimistic concurrency: `ETag` on every single resource, `If-Match` on what changes it.
 //!
-//! The tag is the row's version, which a trigger raises at every update.
+//! The tag is the row's version, which a trigger raises at every update. Of an answer with more in it than the row, such
+//! as URLs that expire, it says what may be changed and not what is still good: see [`Fleeting`].
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
@@ -17,15 +18,28 @@ pub trait Versioned {
     fn version(&self) -> i64;
     /// Path of the resource, e.g. `/brands/0190…`.
     fn location(&self) -> String;
+    /// Whether it holds URLs that expire.
+    fn is_fleeting(&self) -> bool {
+        false
+    }
 }
+
+/// In the extensions of a response: it holds URLs that expire. Whoever has an earlier one needs this one, though the
+/// version is the same, so it is never answered by 304.
+#[derive(Clone, Copy)]
+pub struct Fleeting;
 
 /// 200 with the resource and its `ETag`.
 pub struct Tagged<T>(pub T);
 
 impl<T: Serialize + Versioned> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
-        let tag = entity_tag(self.0.version());
-        ([(header::ETAG, tag)], json(self.0)).into_response()
+        let (tag, fleeting) = (entity_tag(self.0.version()), self.0.is_fleeting());
+        let mut response = ([(header::ETAG, tag)], json(self.0)).into_response();
+        if fleeting {
+            response.extensions_mut().insert(Fleeting);
+        }
+        response
     }
 }
 

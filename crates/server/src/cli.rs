@@ -109,7 +109,7 @@ pub enum FilesAction {
         #[arg(long)]
         bytes: Option<files::Limit>,
         /// Bytes of its largest file, or `default` for what the module takes
-        #[arg(long)]
+        #[arg(long, value_parser = files::Limit::of_file)]
         max_file_bytes: Option<files::Limit>,
     },
 }

@@ -17,6 +17,7 @@ use kernel::app::App;
 use kernel::caller::Cause;
 use kernel::config::Environment;
 use kernel::error::{Error, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, TIMEOUT};
+use kernel::etag::Fleeting;
 use kernel::origin::client_address;
 use kernel::trace::{self, TraceContext};
 use limits::Limits;
@@ -191,7 +192,7 @@ fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-/// RFC 9110, 13.1.2: weak comparison.
+/// RFC 9110, 13.1.2: weak comparison. Never what holds URLs that expire.
 fn not_modified(if_none_match: Option<&HeaderValue>, response: &Response) -> bool {
     let (Some(asked), Some(tag)) = (if_none_match, response.headers().get(header::ETAG)) else {
         return false;
@@ -201,6 +202,7 @@ fn not_modified(if_none_match: Option<&HeaderValue>, response: &Response) -> boo
     };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     response.status() == StatusCode::OK
+        && response.extensions().get::<Fleeting>().is_none()
         && (asked.trim() == "*" || asked.split(',').any(|t| opaque(t) == opaque(tag)))
 }
 

@@ -22,6 +22,7 @@ mod start;
 mod telemetry;
 
 use axum::Router;
+use files::Followers;
 use identity::Identity;
 use kernel::app::App;
 use kernel::job::{JobKind, Schedule};
@@ -75,8 +76,18 @@ pub fn service(app: &App) -> Service {
     let router = api
         .merge(health::routes(app))
         .merge(docs::routes(&document, problems));
-    let router = http::guard(router, app, Identity::new(app), &limits);
+    let identity = Identity::new(app);
+    let app = &app.clone().with_part(followers(identity.clone()));
+    let router = http::guard(router, app, identity, &limits);
     NormalizePath::trim_trailing_slash(http::envelop(router, app).with_state(app.clone()))
+}
+
+/// Who follows files is asked for anew as if he made another request.
+fn followers(identity: Identity) -> Followers {
+    Followers::new(move |headers| {
+        let identity = identity.clone();
+        Box::pin(async move { identity.caller(&headers).await })
+    })
 }
 
 /// The OpenAPI document.

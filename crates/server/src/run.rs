@@ -316,7 +316,12 @@ async fn take_leave(app: &App, seconds: u64) {
 /// Object storage as configured, embedded or not, and what looks into files.
 async fn open_files(settings: &Settings) -> anyhow::Result<(Files, Option<EmbeddedStore>)> {
     let inspector = Inspector::new(&settings.inspect)?;
-    let (storage, embedded) = storage::open(&settings.storage, &settings.data_dir).await?;
+    let (storage, embedded) = storage::open(
+        &settings.storage,
+        &settings.data_dir,
+        settings.files.largest_upload(),
+    )
+    .await?;
     Ok((
         Files {
             storage,

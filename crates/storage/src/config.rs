@@ -89,12 +89,14 @@ impl StorageConfig {
         self.host().is_none()
     }
 
-    /// How the embedded store runs with these settings.
-    pub fn embedded_options(&self, data_dir: &Path) -> Options {
+    /// How the embedded store runs with these settings, where no upload may be larger than that.
+    pub fn embedded_options(&self, data_dir: &Path, max_upload_bytes: u64) -> Options {
         Options {
             data_dir: data_dir.to_owned(),
             listen: self.store_listen,
             max_object_bytes: self.store_max_object_bytes,
+            quarantine_bucket: self.quarantine_bucket(),
+            max_upload_bytes,
         }
     }
 

@@ -37,7 +37,8 @@ pub enum Bucket {
     Quarantine,
 }
 
-/// The storage that the settings ask for, and the embedded store when it is the one; the store ends when dropped.
+/// The storage that the settings ask for, and the embedded store when it is the one; the store ends when dropped, and
+/// takes no upload of more than `max_upload_bytes`.
 ///
 /// Nothing is sent to a remote server yet: [`Storage::ensure_buckets`] does that.
 ///
@@ -46,9 +47,10 @@ pub enum Bucket {
 pub async fn open(
     config: &StorageConfig,
     data_dir: &Path,
+    max_upload_bytes: u64,
 ) -> Result<(Storage, Option<EmbeddedStore>), StartError> {
     if config.is_embedded() {
-        let store = EmbeddedStore::start(config.embedded_options(data_dir)).await?;
+        let store = EmbeddedStore::start(config.embedded_options(data_dir, max_upload_bytes)).await?;
         let storage = Storage::embedded(config, &store)?;
         Ok((storage, Some(store)))
     } else {

@@ -163,6 +163,23 @@ impl Client {
 
     /// Sends a body of any type.
     pub async fn raw(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
+        let (parts, body) = self.ask(method, path, body).await.into_parts();
+        let body = body.collect().await.expect("body").to_bytes().to_vec();
+        let json = serde_json::from_slice(&body).unwrap_or_default();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            json,
+        }
+    }
+
+    /// Gets what goes on being answered; dropping it is leaving.
+    pub async fn open(&self, path: &str) -> Response {
+        self.ask(Method::GET, path, None).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         if !self.token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
@@ -186,15 +203,7 @@ impl Client {
                 .insert(ConnectInfo(SocketAddr::new(address, 1)));
         }
         let response = self.service.clone().oneshot(request).await;
-        let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
-        let body = body.collect().await.expect("body").to_bytes().to_vec();
-        let json = serde_json::from_slice(&body).unwrap_or_default();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-            json,
-        }
+        response.unwrap_or_else(|never| match never {})
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use clap::Parser;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
@@ -15,29 +16,33 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::Defaults;
+
 /// A store that lasts as long as this value.
 pub struct TestStore {
     running: Option<EmbeddedStore>,
-    addr: SocketAddr,
-    dir: TempDir,
+    /// How it comes back.
+    options: Options,
+    _dir: TempDir,
 }
 
 impl TestStore {
     /// Starts, with its buckets, on a free port.
     pub async fn start(config: &StorageConfig) -> (TestStore, Storage) {
         let dir = TempDir::with_prefix("ally360-test-store-").expect("a directory");
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let running = EmbeddedStore::start(options(&dir, listen))
+        let largest = Defaults::parse_from(["test"]).files.largest_upload();
+        let mut options = config.embedded_options(dir.path(), largest);
+        let running = EmbeddedStore::start(options.clone())
             .await
             .expect("the store starts");
         let storage = Storage::embedded(config, &running).expect("a client");
         storage.ensure_buckets().await.expect("buckets");
-        let addr = running.addr();
+        options.listen = running.addr();
         (
             TestStore {
                 running: Some(running),
-                addr,
-                dir,
+                options,
+                _dir: dir,
             },
             storage,
         )
@@ -59,18 +64,10 @@ impl TestStore {
     pub async fn restart(&mut self) {
         self.stop().await;
         self.running = Some(
-            EmbeddedStore::start(options(&self.dir, self.addr))
+            EmbeddedStore::start(self.options.clone())
                 .await
                 .expect("the store starts"),
         );
-    }
-}
-
-fn options(dir: &TempDir, listen: SocketAddr) -> Options {
-    Options {
-        data_dir: dir.path().to_owned(),
-        listen,
-        max_object_bytes: 1024 * 1024 * 1024,
     }
 }
 

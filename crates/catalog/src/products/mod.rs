@@ -148,6 +148,9 @@ impl Versioned for Product {
     fn location(&self) -> String {
         format!("/products/{}", self.id)
     }
+    fn is_fleeting(&self) -> bool {
+        !self.images.is_empty()
+    }
 }
 
 impl Listed for Product {

@@ -54,6 +54,7 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ("company_states", "a history itself"),
     ("company_limits", "how much operators allow a company"),
     ("api_key_uses", "when an API key was last used"),
+    ("malware_alarms", "when a member was last told of malware"),
     (
         "idempotency_keys",
         "answers once given; what was done is recorded",

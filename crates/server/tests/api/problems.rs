@@ -111,6 +111,7 @@ const OPERATORS: &[&str] = &[
     "jobs_progress_range",
     "jobs_running_leased",
     "jobs_state_known",
+    "malware_alarms_membership",
     "storage_usage_max_file_positive",
     "storage_usage_open_positive",
     "storage_usage_quota_range",

@@ -71,6 +71,10 @@ const ROWS: &[(&str, &str)] = &[
          values ('$T', '00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001',
                  '00000000-0000-4000-8000-000000000001', 1, true)",
     ),
+    (
+        "malware_alarms",
+        "insert into malware_alarms (tenant_id, user_id, told_at) values ('$T', '$T', now())",
+    ),
     ("storage_usage", "insert into storage_usage (tenant_id, quota_bytes) values ('$T', 1)"),
 ];
 

@@ -30,16 +30,33 @@ const MAX_KEYS: i32 = 1000;
 /// Written to disk at once.
 const WRITE_BUFFER: usize = 256 * 1024;
 
+/// How large objects may be, in bytes.
+pub(super) struct Limits {
+    pub max_object_bytes: u64,
+    pub quarantine_bucket: String,
+    pub max_upload_bytes: u64,
+}
+
+impl Limits {
+    fn of(&self, bucket: &str) -> u64 {
+        if bucket == self.quarantine_bucket {
+            self.max_upload_bytes
+        } else {
+            self.max_object_bytes
+        }
+    }
+}
+
 pub(super) struct Backend {
     disk: Arc<Disk>,
-    max_object_bytes: u64,
+    limits: Limits,
 }
 
 impl Backend {
-    pub fn new(disk: Disk, max_object_bytes: u64) -> Self {
+    pub fn new(disk: Disk, limits: Limits) -> Self {
         Self {
             disk: Arc::new(disk),
-            max_object_bytes,
+            limits,
         }
     }
 
@@ -102,11 +119,11 @@ impl S3 for Backend {
         let mut input = req.input;
         let declared = input.content_length.and_then(|length| u64::try_from(length).ok());
         let declared = declared.ok_or_else(|| s3_error!(MissingContentLength))?;
-        if declared > self.max_object_bytes {
+        let limit = self.limits.of(&input.bucket);
+        if declared > limit {
             return Err(s3_error!(
                 EntityTooLarge,
-                "larger than this store's limit of {} bytes",
-                self.max_object_bytes
+                "larger than this bucket's limit of {limit} bytes"
             ));
         }
         let condition = condition(input.if_match.take(), input.if_none_match.take())?;

@@ -37,7 +37,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::{ConfigError, Credentials};
-use backend::Backend;
+use backend::{Backend, Limits};
 use disk::Disk;
 
 /// XML in requests is a lifecycle rule or a bucket's location, never more.
@@ -52,8 +52,13 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Larger uploads are refused, in bytes.
+    /// Larger objects are refused, in bytes.
     pub max_object_bytes: u64,
+    /// What clients upload to; it takes less than that.
+    pub quarantine_bucket: String,
+    /// Larger objects are refused in that bucket, in bytes: a URL that works cannot fill the disk with what would be
+    /// refused afterwards.
+    pub max_upload_bytes: u64,
 }
 
 /// An object that was stored completely.
@@ -119,7 +124,12 @@ impl EmbeddedStore {
         let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
         let addr = listener.local_addr().map_err(refused)?;
 
-        let mut builder = S3ServiceBuilder::new(Backend::new(disk, options.max_object_bytes));
+        let limits = Limits {
+            max_object_bytes: options.max_object_bytes,
+            quarantine_bucket: options.quarantine_bucket,
+            max_upload_bytes: options.max_upload_bytes.min(options.max_object_bytes),
+        };
+        let mut builder = S3ServiceBuilder::new(Backend::new(disk, limits));
         builder.set_auth(SimpleAuth::from_single(
             &*credentials.access_key,
             &*credentials.secret_key,

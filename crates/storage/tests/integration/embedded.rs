@@ -334,6 +334,27 @@ async fn large_objects_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn uploads_have_a_limit_of_their_own() {
+    let dir = directory();
+    let mut options = options(dir.path());
+    options.max_upload_bytes = 10;
+    let store = EmbeddedStore::start(options).await.expect("the store starts");
+    let storage = Storage::embedded(&config(), &store).expect("a client");
+    storage.ensure_buckets().await.expect("buckets");
+    put(&storage, Bucket::Quarantine, "fits", &[0; 10])
+        .await
+        .expect("stored");
+    let refused = put(&storage, Bucket::Quarantine, "large", &[0; 11]).await;
+    assert!(
+        matches!(&refused, Err(Error::Refused { code, .. }) if code == "EntityTooLarge"),
+        "{refused:?}"
+    );
+    put(&storage, Bucket::Clean, "large", &[0; 11])
+        .await
+        .expect("what a worker stores is no upload");
+}
+
+#[tokio::test]
 async fn a_store_that_is_gone_is_unavailable() {
     let subject = Subject::embedded().await;
     let Subject {

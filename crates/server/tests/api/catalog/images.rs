@@ -76,7 +76,9 @@ async fn urls_stay_the_same_for_their_window_and_say_so_in_no_etag() {
     add(&a, &product, json!({"file_id": file})).await.created();
     let path = format!("/products/{product}");
     let look = async || {
-        let found = a.get(&path).await.ok();
+        // What was kept is no answer: its URLs end.
+        let kept = a.with_header("If-None-Match", "*");
+        let found = kept.get(&path).await.ok();
         let url = found.json["images"][0]["urls"]["thumb_160"]
             .as_str()
             .expect("a URL");
@@ -104,6 +106,33 @@ async fn urls_stay_the_same_for_their_window_and_say_so_in_no_etag() {
     );
     let again = http().get(&seen[1]).send().await.expect("an answer");
     assert_eq!(again.status(), 200, "works on after its window");
+}
+
+#[tokio::test]
+async fn what_shows_a_picture_is_never_answered_by_what_was_kept() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let (product, file) = (create_product(&a, "S", json!({})).await, picture(&t, &a).await);
+    let paths = [format!("/products/{product}"), "/company/me".to_owned()];
+    let again = async |path: &str| {
+        let tag = a.get(path).await.ok().header("etag").to_owned();
+        let again = a.with_header("If-None-Match", &tag).get(path).await;
+        (tag, again)
+    };
+    for path in &paths {
+        let (_, answer) = again(path).await;
+        answer.status(304);
+    }
+    add(&a, &product, json!({"file_id": file})).await.created();
+    a.put("/company/me/logo", json!({"file_id": file})).await.ok();
+    for path in &paths {
+        let (tag, answer) = again(path).await;
+        assert_eq!(answer.ok().header("etag"), tag);
+        a.with_header("If-Match", &tag)
+            .patch(path, json!({"description": "Nueva"}))
+            .await
+            .ok();
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use crate::app;
 use crate::files::support::{EICAR, execute, store, text, tidy};
 
 fn upload(module: &str, content_type: &str, size: i64) -> serde_json::Value {
-    json!({"filename": "a", "module": module, "content_type": content_type, "size": size})
+    let extension = content_type.rsplit('/').next().expect("a type");
+    json!({"filename": format!("a.{extension}"), "module": module, "content_type": content_type, "size": size})
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn whom_the_company_chooses_is_told_of_malware_in_its_time() {
     let upload = async || {
         execute(
             &t,
-            "update ally.files set created_at = created_at - interval '2 hours'",
+            "update ally.malware_alarms set told_at = told_at - interval '2 hours'",
         )
         .await;
         store(&t, &owner, text("virus.txt"), EICAR).await;

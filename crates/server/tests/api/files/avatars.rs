@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Client, TestApp};
 
-use super::support::{execute, http, png, put, value};
+use super::support::{execute, http, png, put, quarantined, until, value};
 use crate::app;
 
 /// Begins an upload; the answer.
@@ -125,9 +125,33 @@ async fn the_later_upload_is_the_avatar() {
     let found = files::sweep(&t.app, false).await.expect("a sweep");
     assert_eq!(
         (found.quarantined.count, found.unreferenced.count),
-        (1, 0),
+        (0, 0),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn what_is_put_for_no_avatar_that_is_waited_for_is_removed() {
+    let t = app().await;
+    let ana = t.user("ana").await;
+    let superseded = begin(&ana).await;
+    let taken = begin(&ana).await;
+    assert_eq!(put(&taken, png(222, 222)).await, 200);
+    t.run_jobs().await;
+    let removed = async |upload: &Value| {
+        assert_eq!(put(upload, png(333, 333)).await, 200);
+        until(async || quarantined(&t).await == 1).await;
+        let waits = "select count(*)::text from ally.jobs where name = 'files.remove_objects'";
+        until(async || value(&t, waits).await == "1").await;
+        t.run_jobs().await;
+        assert_eq!(quarantined(&t).await, 0);
+    };
+    removed(&superseded).await;
+    removed(&taken).await;
+    assert_eq!(width(&avatar(&ana).await, "thumb_1280").await, Ok(222));
+    ana.delete("/auth/me/avatar").await.status(204);
+    t.run_jobs().await;
+    removed(&taken).await;
 }
 
 #[tokio::test]

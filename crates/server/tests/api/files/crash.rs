@@ -98,6 +98,9 @@ async fn a_file_is_ready_once_though_its_worker_died_while_it_was_scanned() {
     let dying = Process::start(&t);
     clamd.begun.acquire().await.expect("open").forget();
     assert_eq!(status(&a, &id(&upload)).await, "scanning");
+    let job = value(&t, "select id::text from ally.jobs where name = 'files.process'").await;
+    let job = a.get(&format!("/jobs/{job}")).await.ok().json;
+    assert_eq!((&job["state"], &job["progress"]), (&json!("running"), &json!(40)));
     dying.kill();
 
     clamd.allow(2);

@@ -25,7 +25,11 @@ async fn a_picture_is_processed_without_any_further_request() {
     );
     assert_eq!(upload["headers"], json!({"content-type": "image/png"}));
     let path = format!("/files/{}", id(&upload));
-    assert_eq!(a.get(&path).await.ok().json["status"], "pending");
+    let pending = a.get(&path).await.ok().json;
+    assert_eq!(
+        (&pending["status"], &pending["scanned_by"]),
+        (&json!("pending"), &json!(null))
+    );
     a.get(&format!("{path}/download"))
         .await
         .problem(409, "file-not-ready");
@@ -47,6 +51,11 @@ async fn a_picture_is_processed_without_any_further_request() {
         (Some(picture.len() as u64), Some(&*sha256_hex(&picture)))
     );
     assert_eq!(file["uploaded_by"], a.user_id.to_string());
+    assert_eq!(file["scanned_by"], "builtin-content-check");
+    assert_eq!(
+        a.get("/files").await.ok().json["items"][0]["scanned_by"],
+        "builtin-content-check"
+    );
 
     let answer = a.get(&format!("{path}/download")).await.ok();
     assert_eq!(

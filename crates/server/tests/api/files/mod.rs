@@ -4,6 +4,7 @@ mod avatars;
 mod clamd;
 mod companies;
 mod crash;
+mod events;
 mod flow;
 mod library;
 mod logo;

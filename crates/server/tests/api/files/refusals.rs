@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
+use super::clamd::Clamd;
+use super::crash::app_with;
 use super::support::{
     EICAR, bytes, execute, fetch, http, id, png, put, put_with, room, send, sha256_base64, sha256_hex,
-    status, store, text, value,
+    status, store, text, until, value,
 };
 use crate::app;
 
@@ -84,7 +86,14 @@ async fn an_upload_url_writes_nothing_but_its_own_quarantine_key() {
 async fn types_and_sizes_are_those_of_the_module_and_the_plan() {
     let t = app().await;
     let a = t.tenant("a").await;
-    let of = |module: &str, content_type: &str, size: i64| json!({"filename": "a.x", "content_type": content_type, "module": module, "size": size});
+    let of = |module: &str, content_type: &str, size: i64| {
+        let extension = content_type
+            .rsplit('/')
+            .next()
+            .expect("a type")
+            .replace("plain", "txt");
+        json!({"filename": format!("a.{extension}"), "content_type": content_type, "module": module, "size": size})
+    };
     let refused = a
         .post("/files/upload/presign", of("products", "application/pdf", 5))
         .await
@@ -123,6 +132,27 @@ async fn types_and_sizes_are_those_of_the_module_and_the_plan() {
         a.post("/files/upload/presign", new)
             .await
             .problem(422, "validation-failed");
+    }
+}
+
+/// Nobody uploads what can never be ready.
+#[tokio::test]
+async fn a_name_that_is_not_of_the_type_is_refused_before_the_upload() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let of =
+        |filename: &str| json!({"filename": filename, "content_type": "image/jpeg", "module": "products"});
+    for filename in ["a.png", "a", "jpg", "a.", "a.jpg.exe", "a.jpg "] {
+        let refused = a.post("/files/upload/presign", of(filename)).await;
+        let refused = refused.problem(422, "file-extension-mismatch");
+        assert_eq!(refused.json["errors"][0]["pointer"], "/filename", "{filename}");
+        assert_eq!(
+            refused.json["detail"],
+            "names of image/jpeg end in .jpg, .jpeg, .jpe, .jfif"
+        );
+    }
+    for filename in ["a.jpg", "A.JPEG", "a.png.jpe"] {
+        a.post("/files/upload/presign", of(filename)).await.created();
     }
 }
 
@@ -213,15 +243,50 @@ async fn malware_is_told_to_owners_and_uploader_once_an_hour() {
 
     store(&t, &cashier, text("b.txt"), EICAR).await;
     assert_eq!(told().await, expected, "they know");
+    store(&t, &other, text("c.txt"), EICAR).await;
+    expected.push(other.email.clone());
+    expected.sort();
+    assert_eq!(
+        told().await,
+        expected,
+        "who uploaded it, as nobody told him before"
+    );
     execute(
         &t,
-        "update ally.files set created_at = created_at - interval '61 minutes'",
+        "update ally.malware_alarms set told_at = told_at - interval '61 minutes'",
     )
     .await;
-    store(&t, &a, text("c.txt"), EICAR).await;
+    store(&t, &a, text("d.txt"), EICAR).await;
     expected.push(a.email.clone());
     expected.sort();
     assert_eq!(told().await, expected, "the owner, who uploaded it");
+}
+
+#[tokio::test]
+async fn of_malware_found_at_once_in_old_files_everybody_is_told_once() {
+    let clamd = Clamd::start(0).await;
+    let t = app_with(&clamd, None).await;
+    let a = t.tenant("a").await;
+    let cashier = t.member(&a, "cashier").await;
+    for name in ["a.txt", "b.txt"] {
+        send(&cashier, text(name), "malware").await;
+    }
+    // The scanner was away.
+    execute(
+        &t,
+        "update ally.files set created_at = created_at - interval '2 hours'",
+    )
+    .await;
+    let worker = t.start_worker();
+    clamd.begun.acquire_many(2).await.expect("open").forget();
+    clamd.allow(2);
+    let infected = "select count(*)::text from ally.files where state = 'infected'";
+    until(async || value(&t, infected).await == "2").await;
+    worker.stop().await;
+    t.run_jobs().await;
+    for told in [&a, &cashier] {
+        assert_eq!(t.mail_to(&told.email).await.len(), 1, "{}", told.email);
+    }
 }
 
 #[tokio::test]

@@ -5,11 +5,12 @@ use clap::Parser;
 use serde_json::json;
 use sqlx::Connection;
 use storage::{Storage, StorageConfig};
-use testkit::{SampleStore, external_store};
+use testkit::{SampleStore, TestApp, external_store};
 
 use super::clamd::Clamd;
 use super::crash::app_with;
-use super::support::{bytes, id, put, status, text, until, value};
+use super::support::{EICAR, bytes, execute, id, put, quarantined, send, status, text, until, value};
+use crate::app;
 
 /// When the other bytes are put.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ struct Defaults {
 /// On the embedded store, or on the one that the settings name.
 async fn replay(moment: Moment, store: Option<StorageConfig>) {
     let clamd = Clamd::start(0).await;
+    let reported = store.is_none();
     let storage = store.map(|config| Storage::external(&config).expect("a client"));
     if let Some(storage) = &storage {
         storage.ensure_buckets().await.expect("buckets");
@@ -99,6 +101,13 @@ async fn replay(moment: Moment, store: Option<StorageConfig>) {
         }
     }
     t.run_jobs().await;
+    if reported {
+        let removed = async || {
+            t.run_jobs().await;
+            quarantined(&t).await == 0
+        };
+        until(removed).await;
+    }
     files::sweep(&t.app, false).await.expect("a sweep");
     let kept = if moment == Moment::BeforeTheScan {
         0
@@ -145,3 +154,83 @@ on_every_store!(
     what_is_put_between_scan_and_promotion_is_not_served: BetweenScanAndPromotion,
     what_is_put_after_promotion_is_not_served: AfterPromotion,
 );
+
+/// Uploads that lie in quarantine, and removals that wait.
+async fn left_and_to_remove(t: &TestApp) -> (u64, String) {
+    let waiting = "select count(*)::text from ally.jobs where name = 'files.remove_objects'";
+    (quarantined(t).await, value(t, waiting).await)
+}
+
+#[tokio::test]
+async fn what_is_put_when_the_outcome_is_known_is_removed() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let ready = send(&a, text("a.txt"), "hello").await;
+    let rejected = send(&a, text("b.txt"), "<script>").await;
+    let infected = send(&a, text("c.txt"), EICAR).await;
+    let deleted = send(&a, text("d.txt"), "hello").await;
+    let purged = send(&a, text("e.txt"), "hello").await;
+    let expired = a.post("/files/upload/presign", text("f.txt")).await.created();
+    t.run_jobs().await;
+    for upload in [&deleted, &purged] {
+        a.delete(&format!("/files/{}", id(upload))).await.status(204);
+    }
+    execute(&t, "delete from ally.files where filename = 'e.txt'").await;
+    execute(
+        &t,
+        "update ally.files set state = 'expired', reserved = 0 where filename = 'f.txt'",
+    )
+    .await;
+    for upload in [&ready, &rejected, &infected, &deleted, &purged, &expired.json] {
+        assert_eq!(left_and_to_remove(&t).await, (0, "0".to_owned()), "{upload}");
+        assert_eq!(put(upload, "more").await, 200);
+        until(async || left_and_to_remove(&t).await == (1, "1".to_owned())).await;
+        t.run_jobs().await;
+    }
+    assert_eq!(left_and_to_remove(&t).await, (0, "0".to_owned()));
+    assert_eq!(bytes(&a, &id(&ready)).await, b"hello");
+}
+
+#[tokio::test]
+async fn what_is_put_while_a_file_is_processed_goes_when_that_ends() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let upload = send(&a, text("a.txt"), "hello").await;
+    let marker = send(&a, text("b.txt"), "hello").await;
+    for state in ["uploaded", "scanning"] {
+        let set = format!("update ally.files set state = '{state}' where filename = 'a.txt'");
+        sqlx::query(sqlx::AssertSqlSafe(set))
+            .execute(&mut t.superuser().await)
+            .await
+            .expect("set");
+        assert_eq!(put(&upload, "other").await, 200);
+        // Arrivals are heard in their order.
+        execute(
+            &t,
+            "update ally.files set state = 'pending' where filename = 'b.txt'",
+        )
+        .await;
+        assert_eq!(put(&marker, "hello").await, 200);
+        until(async || status(&a, &id(&marker)).await == "uploaded").await;
+        assert_eq!(left_and_to_remove(&t).await, (0, "0".to_owned()), "{state}");
+    }
+    t.run_jobs().await;
+    assert_eq!(bytes(&a, &id(&upload)).await, b"other");
+    assert_eq!(quarantined(&t).await, 0);
+}
+
+#[tokio::test]
+async fn no_upload_is_larger_than_the_largest_file_of_any_module() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let upload = a
+        .post("/files/upload/presign", text("a.txt"))
+        .await
+        .created()
+        .json;
+    let most = 50 * 1024 * 1024;
+    let refused = put(&upload, vec![b'a'; most + 1]).await;
+    assert!(refused.is_client_error(), "{refused}");
+    assert_eq!(status(&a, &id(&upload)).await, "pending");
+    assert_eq!(put(&upload, vec![b'a'; most]).await, 200);
+}

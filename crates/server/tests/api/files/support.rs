@@ -154,6 +154,12 @@ pub async fn room(t: &TestApp) -> String {
     .await
 }
 
+/// How many objects lie in quarantine that no open upload needs.
+pub async fn quarantined(t: &TestApp) -> u64 {
+    let found = files::sweep(&t.app, true).await.expect("a sweep");
+    found.quarantined.count
+}
+
 /// What runs every hour.
 pub async fn tidy(t: &TestApp) {
     plan(t).await;

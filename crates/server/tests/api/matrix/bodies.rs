@@ -109,6 +109,12 @@ impl Bodies {
             ),
             "boolean" => known.or(Some(true.into())),
             "integer" | "number" => known.or(Some(1.into())),
+            "string" if name == "filename" => {
+                let example = known.as_ref().and_then(Value::as_str).unwrap_or_default();
+                let extension = example.rsplit('.').next().unwrap_or_default().to_owned();
+                let text = self.text(schema, known, owner)?;
+                Some(format!("{}.{extension}", text.as_str()?).into())
+            }
             "string" => self.text(schema, known, owner),
             other => panic!("`{name}` is of the unknown type `{other}`"),
         }

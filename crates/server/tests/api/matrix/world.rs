@@ -116,6 +116,7 @@ impl World {
         }
         self.ran(&tenant).await;
         self.used(&tenant).await;
+        self.told(&tenant).await;
         let keyed = tenant.client.with_header("Idempotency-Key", "\"of the world\"");
         let category = self.call(self.operation("create_category"), &tenant.owner);
         category.by(&keyed).await.created();
@@ -160,6 +161,16 @@ impl World {
             .execute(&mut self.app.superuser().await)
             .await
             .expect("a use");
+    }
+
+    /// Has the company's owner told of malware.
+    async fn told(&self, tenant: &Tenant) {
+        sqlx::query("insert into ally.malware_alarms (tenant_id, user_id, told_at) values ($1, $2, now())")
+            .bind(tenant.client.company())
+            .bind(tenant.client.user_id)
+            .execute(&mut self.app.superuser().await)
+            .await
+            .expect("an alarm");
     }
 
     /// Creates a resource; its id.

@@ -156,6 +156,7 @@ async fn an_operator_shows_and_changes_what_a_company_may_keep() {
         format!("no company has the id {nobody}")
     );
     assert_eq!(quota(&[COMPANY, "--bytes", "many"]).code, Some(2));
+    assert_eq!(quota(&[COMPANY, "--max-file-bytes", "0"]).code, Some(2));
     let api = external.program(["serve"]).start();
     let usage = Client::owner(&api.url())
         .await
