@@ -109,11 +109,7 @@ pub fn access_of(method: &Method, path: &str) -> Access {
 
 /// Route layer: resolves the caller as the route's access demands, before any handler or body.
 pub async fn authenticate(State(identity): State<Identity>, mut request: Request, next: Next) -> Response {
-    let path = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
-    let access = access_of(request.method(), path);
+    let access = demanded(&request);
     if access == Access::Operator {
         return match identity.0.operator.check(request.headers()) {
             Ok(()) => next.run(request).await,
@@ -132,6 +128,29 @@ pub async fn authenticate(State(identity): State<Identity>, mut request: Request
         .headers_mut()
         .extend(tenant.map(|tenant| (TENANT_HEADER, tenant)));
     response
+}
+
+/// Route layer right around the handlers of writes, when the body has arrived and the request's turn has come:
+/// whoever has lost his right since [`authenticate`] is refused as in a new request.
+pub async fn authenticate_again(
+    State(identity): State<Identity>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let access = demanded(&request);
+    if !request.method().is_safe()
+        && access != Access::Operator
+        && let Err(error) = resolve(&identity, access, &mut request).await
+    {
+        return error.into_response();
+    }
+    next.run(request).await
+}
+
+/// The access of the request's route.
+fn demanded(request: &Request) -> Access {
+    let path = request.extensions().get::<MatchedPath>();
+    access_of(request.method(), path.map_or("", MatchedPath::as_str))
 }
 
 /// Puts the caller into the request's extensions; returns the company's id for the response.

@@ -41,7 +41,7 @@ mod throttle;
 mod tokens;
 mod verification;
 
-pub use access::{Access, EXEMPT, access_of, authenticate};
+pub use access::{Access, EXEMPT, access_of, authenticate, authenticate_again};
 pub use company_states::{CompanyState, CompanyStateChange, company_states, set_company_state};
 pub use contact::nit_check_digit;
 pub use names::names;

@@ -39,10 +39,11 @@ pub fn guard(router: Router<App>, app: &App, identity: Identity, limits: &Limits
     let layers = ServiceBuilder::new()
         .layer(axum::Extension(identity.clone()))
         .layer(from_fn_with_state(limits.clone(), limits::by_address))
-        .layer(from_fn_with_state(identity, identity::authenticate))
+        .layer(from_fn_with_state(identity.clone(), identity::authenticate))
         .layer(from_fn_with_state(limits.clone(), limits::by_caller))
         .layer(from_fn_with_state(app.clone(), kernel::db::received))
         .layer(from_fn_with_state(limits.clone(), limits::admit))
+        .layer(from_fn_with_state(identity, identity::authenticate_again))
         .layer(from_fn(kernel::db::scope));
     router
         .route_layer(layers)

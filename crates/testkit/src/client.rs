@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -163,15 +164,26 @@ impl Client {
 
     /// Sends a body of any type.
     pub async fn raw(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
-        let (parts, body) = self.ask(method, path, body).await.into_parts();
-        let body = body.collect().await.expect("body").to_bytes().to_vec();
-        let json = serde_json::from_slice(&body).unwrap_or_default();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-            json,
-        }
+        let body = body.map(|(content_type, bytes)| (content_type, Body::from(bytes)));
+        answer(self.ask(method, path, body).await).await
+    }
+
+    /// Posts JSON, the last byte only after something else has happened.
+    pub async fn post_slowly(
+        &self,
+        path: &str,
+        body: Value,
+        meanwhile: impl Future<Output = ()> + Send + 'static,
+    ) -> Answer {
+        let mut begin = body.to_string();
+        let end = begin.split_off(begin.len() - 1);
+        let end = async move {
+            meanwhile.await;
+            Ok::<_, Infallible>(end)
+        };
+        let parts = stream::once(async { Ok(begin) }).chain(stream::once(end));
+        let body = ("application/json", Body::from_stream(parts));
+        answer(self.ask(Method::POST, path, Some(body)).await).await
     }
 
     /// Gets what goes on being answered; dropping it is leaving.
@@ -179,7 +191,7 @@ impl Client {
         self.ask(Method::GET, path, None).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Response {
+    async fn ask(&self, method: Method, path: &str, body: Option<(&str, Body)>) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         if !self.token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
@@ -191,9 +203,7 @@ impl Client {
             request = request.header(name, value);
         }
         let request = match body {
-            Some((content_type, bytes)) => request
-                .header(header::CONTENT_TYPE, content_type)
-                .body(Body::from(bytes)),
+            Some((content_type, body)) => request.header(header::CONTENT_TYPE, content_type).body(body),
             None => request.body(Body::empty()),
         };
         let mut request = request.expect("request");
@@ -204,6 +214,18 @@ impl Client {
         }
         let response = self.service.clone().oneshot(request).await;
         response.unwrap_or_else(|never| match never {})
+    }
+}
+
+async fn answer(response: Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("body").to_bytes().to_vec();
+    let json = serde_json::from_slice(&body).unwrap_or_default();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+        json,
     }
 }
 

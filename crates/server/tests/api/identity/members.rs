@@ -255,6 +255,46 @@ async fn an_owner_who_has_disabled_his_account_counts_for_nothing() {
     assert_eq!(owner.get("/auth/context").await.ok().json["user_role"], "owner");
 }
 
+#[tokio::test]
+async fn who_loses_his_right_while_his_body_arrives_is_refused() {
+    let t = app().await;
+    let owner = t.tenant("acme").await;
+    let product = testkit::product("Soap", "S");
+    let invitation = json!({"email": "luz@example.com", "role": "seller"});
+    let key = json!({"name": "Till", "permissions": ["brands.read"]});
+    for (path, body) in [
+        ("/products", product),
+        ("/auth/invite-user", invitation),
+        ("/company/api-keys", key),
+    ] {
+        let other = t.member(&owner, "owner").await;
+        let (by, whom) = (owner.clone(), member(&other));
+        let demoted = async move {
+            by.patch(&whom, json!({"role": "viewer"})).await.ok();
+        };
+        let refused = other.post_slowly(path, body.clone(), demoted).await;
+        refused.problem(403, "permission-missing");
+
+        let (by, whom) = (owner.clone(), member(&other));
+        let removed = async move {
+            by.delete(&whom).await.status(204);
+        };
+        let refused = other.post_slowly(path, body, removed).await;
+        refused.problem(403, "not-a-member");
+    }
+    let stranger = t.tenant("other").await;
+    let ending = stranger.clone();
+    let signed_out = async move {
+        ending.post("/auth/logout", Value::Null).await.status(204);
+    };
+    let company = json!({"name": "Uno", "nit": "900123456", "phone_number": "3001234567"});
+    let refused = stranger
+        .without_company()
+        .post_slowly("/company", company, signed_out)
+        .await;
+    refused.problem(401, "unauthenticated");
+}
+
 /// Whose right is taken while he uses it.
 #[tokio::test]
 async fn what_was_taken_from_the_caller_meanwhile_he_does_not_give() {
