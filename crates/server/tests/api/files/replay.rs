@@ -198,8 +198,8 @@ async fn what_is_put_while_a_file_is_processed_goes_when_that_ends() {
     let upload = send(&a, text("a.txt"), "hello").await;
     let marker = send(&a, text("b.txt"), "hello").await;
     for state in ["uploaded", "scanning"] {
-        let set = format!("update ally.files set state = '{state}' where filename = 'a.txt'");
-        sqlx::query(sqlx::AssertSqlSafe(set))
+        sqlx::query("update ally.files set state = $1 where filename = 'a.txt'")
+            .bind(state)
             .execute(&mut t.superuser().await)
             .await
             .expect("set");
