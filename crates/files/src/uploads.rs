@@ -152,7 +152,12 @@ async fn presign(
     declared.check_type(&rules.content_types)?;
     declared.check_name(&new.filename)?;
     let room = quota::room(&mut tx, &files.config).await?;
-    let max_size = rules.max_bytes.min(room.max_file_bytes.unwrap_or(i64::MAX));
+    let scanned = files
+        .inspector
+        .largest()
+        .and_then(|bytes| i64::try_from(bytes).ok());
+    let limits = [room.max_file_bytes, scanned];
+    let max_size = limits.into_iter().flatten().fold(rules.max_bytes, i64::min);
     declared.check_size(max_size)?;
     // A file of undeclared size may take what is left.
     let reserved = new.size.unwrap_or_else(|| max_size.min(room.free()));

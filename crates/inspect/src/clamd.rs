@@ -25,7 +25,7 @@ const MAX_REPLY: u64 = 4096;
 pub(crate) struct Clamd {
     address: Address,
     timeout: Duration,
-    max_bytes: u64,
+    pub max_bytes: u64,
     connections: Arc<Semaphore>,
 }
 

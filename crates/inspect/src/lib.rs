@@ -66,6 +66,11 @@ impl Inspector {
         })
     }
 
+    /// Bytes of the largest file that is scanned; none without a scanner that has a limit.
+    pub fn largest(&self) -> Option<u64> {
+        self.clamd.as_ref().map(|clamd| clamd.max_bytes)
+    }
+
     /// Who scans now. For readiness.
     ///
     /// # Errors

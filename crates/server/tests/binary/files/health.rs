@@ -63,6 +63,22 @@ async fn without_store_and_scanner_it_is_ready_and_says_what_is_missing() {
     assert_eq!(ready["reasons"], serde_json::json!([SCANNER_AWAY]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_scanner_would_not_look_into_is_refused_before_the_upload() {
+    let settings = [
+        ("CLAMD_ADDRESS", "tcp://127.0.0.1:9".to_owned()),
+        ("CLAMD_MAX_BYTES", "1000".to_owned()),
+    ];
+    let place = Installation::start(&settings).await;
+    let mut asked =
+        serde_json::json!({"filename": "a.txt", "content_type": "text/plain", "module": "documents"});
+    let upload = place.client.post("/files/upload/presign", &asked).await;
+    assert_eq!(upload.expect(201).json()["max_size"], 1000);
+    asked["size"] = 1001.into();
+    let refused = place.client.post("/files/upload/presign", &asked).await;
+    assert_eq!(refused.problem(), "422 file-too-large");
+}
+
 /// In place of clamd: it has signatures of that time and scans nothing.
 #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
 async fn scanner_of(made: &'static str) -> String {
