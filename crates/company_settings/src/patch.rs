@@ -5,8 +5,8 @@
 
 use garde::Validate;
 use kernel::error::{Error, Result};
-use kernel::input::{Patch, patch_object};
 use kernel::language::Language;
+use kernel::patch::{Patch, patch_object};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

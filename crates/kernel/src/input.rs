@@ -6,14 +6,11 @@ use std::marker::PhantomData;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use garde::Validate;
-use garde::rules::inner::Inner;
 use http::header;
 use http::request::Parts;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{
     Error, FieldError, MALFORMED_JSON, MALFORMED_REQUEST, NOT_FOUND, QUERY_INVALID, Result,
@@ -88,7 +85,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 /// A struct as an object and nothing else: serde takes an array for one as well, its values by position.
-struct JsonObject<T>(T);
+pub(crate) struct JsonObject<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -118,17 +115,6 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
     JsonObject::deserialize(deserializer).map(|JsonObject(value)| value)
-}
-
-/// The same for a field that null clears.
-///
-/// # Errors
-/// When it is neither object nor null.
-pub fn patch_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> std::result::Result<Patch<Option<T>>, D::Error> {
-    let object: Option<JsonObject<T>> = Deserialize::deserialize(deserializer)?;
-    Ok(Patch::Set(object.map(|JsonObject(value)| value)))
 }
 
 /// serde's messages quote the offending value; only what it expected goes out.
@@ -301,83 +287,10 @@ fn form_pairs(encoded: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(encoded.as_bytes())
 }
 
-/// A field of a PATCH body: absent keeps the value. `Patch<Option<T>>` can be cleared with null,
-/// `Patch<T>` refuses null. Fields of this type carry `#[serde(default)]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Patch<T> {
-    #[default]
-    Keep,
-    Set(T),
-}
-
-impl<T> Patch<T> {
-    /// Whether the body lacks the field.
-    pub fn is_kept(&self) -> bool {
-        !self.is_set()
-    }
-
-    /// Whether the body has the field.
-    pub fn is_set(&self) -> bool {
-        matches!(self, Patch::Set(_))
-    }
-
-    /// The new value, if any.
-    pub fn value(&self) -> Option<&T> {
-        match self {
-            Patch::Keep => None,
-            Patch::Set(value) => Some(value),
-        }
-    }
-}
-
-impl<T> Patch<Option<T>> {
-    /// The new value; `None` when absent or cleared ([`is_set`](Patch::is_set) tells which).
-    pub fn flat(&self) -> Option<&T> {
-        self.value().and_then(Option::as_ref)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Patch::Set)
-    }
-}
-
-/// What is kept is to be left out: `skip_serializing_if = "Patch::is_kept"`.
-impl<T: Serialize> Serialize for Patch<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.value().serialize(serializer)
-    }
-}
-
-impl<T> Inner<T> for Patch<T> {
-    type Key = garde::error::NoKey;
-
-    fn validate_inner<F: FnMut(&T, &Self::Key)>(&self, mut f: F) {
-        if let Patch::Set(value) = self {
-            f(value, &garde::error::NoKey::default());
-        }
-    }
-}
-
-impl<T: PartialSchema> PartialSchema for Patch<T> {
-    fn schema() -> RefOr<Schema> {
-        T::schema()
-    }
-}
-
-impl<T: ToSchema> ToSchema for Patch<T> {
-    fn name() -> std::borrow::Cow<'static, str> {
-        T::name()
-    }
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        T::schemas(schemas);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patch::Patch;
 
     #[derive(Debug, Deserialize, Validate)]
     #[serde(deny_unknown_fields)]

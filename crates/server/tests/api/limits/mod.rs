@@ -1,24 +1,21 @@
-//! Rates and fair shares, over the whole API: what is declared, what is told, what is refused, and what several
-//! processes count together in a real Redis.
+//! Rates and fair shares, over the whole API: what is declared, what is told, what is refused.
+
+mod shares;
+mod together;
 
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use kernel::app::App;
 use kernel::config::Config;
 use kernel::limit::Rate;
 use limits::set_company_limit;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use redis_link::{RedisConfig, RedisLink};
 use serde_json::Value;
-use sqlx::Executor;
-use testkit::{Answer, Client, RedisServer, TestApp};
+use testkit::{Answer, Client, TestApp};
 use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::app;
 use crate::matrix::Operation;
-use crate::redis::{settings, until_up};
 
 /// Many times what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -298,231 +295,6 @@ async fn an_operator_allows_a_company_more_and_every_process_hears_of_it() {
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && told.contains(said), "{told}");
     }
-}
-
-/// A process that counts in this Redis.
-async fn process(beside: Option<&TestApp>, redis: &RedisConfig, percent: u32) -> TestApp {
-    let mut with_link = None;
-    let build = |app: &App| {
-        let link = RedisLink::open(redis, app).expect("settings").expect("a server");
-        let app = app.clone().with_part(link);
-        with_link = Some(app.clone());
-        server::service(&app)
-    };
-    let change = |config: &mut Config| config.limits.rate_limit_percent = percent;
-    let mut t = match beside {
-        Some(first) => first.again(build, change).await,
-        None => TestApp::with(build, change).await,
-    };
-    t.app = with_link.expect("an app");
-    until_up(t.app.part().expect("a link"), true).await;
-    t
-}
-
-/// Requests that were counted in the process although there is a Redis: what took too long on a busy machine.
-struct Fallbacks {
-    recorder: PrometheusHandle,
-    _here: metrics::LocalRecorderGuard<'static>,
-}
-
-impl Fallbacks {
-    /// Counts those of this thread, on which all of a test runs.
-    fn new() -> Fallbacks {
-        let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
-        Fallbacks {
-            recorder: recorder.handle(),
-            _here: metrics::set_default_local_recorder(recorder),
-        }
-    }
-
-    fn count(&self) -> usize {
-        let page = self.recorder.render();
-        let count = page
-            .lines()
-            .find_map(|line| line.strip_prefix("ally360_rate_limit_fallbacks_total "));
-        count.map_or(0, |count| count.parse().expect("a number"))
-    }
-}
-
-/// How many of the exports that are asked for here and there are admitted, and how many at least and at most
-/// should be: `quota` and one each `refill`. Counted once more, by a new company, when the machine was too
-/// busy for Redis to answer in time.
-async fn counted(t: &TestApp, others: &[&TestApp], asked: usize, quota: usize, refill: Duration) {
-    let fallbacks = Fallbacks::new();
-    for _ in 0..10 {
-        let before = fallbacks.count();
-        let a = t.tenant("a").await;
-        let places: Vec<Client> = others
-            .iter()
-            .map(|other| a.on(other))
-            .chain([a.clone()])
-            .collect();
-        let began = Instant::now();
-        let mut count = 0;
-        for _ in 0..asked / places.len() {
-            let answers = futures::future::join_all(places.iter().map(|place| place.get(EXPORT))).await;
-            assert!(
-                answers
-                    .iter()
-                    .all(|answer| [200, 429].contains(&answer.status.as_u16()))
-            );
-            count += admitted(&answers);
-        }
-        let back = (began.elapsed().as_millis() / refill.as_millis()) as usize + 1;
-        if fallbacks.count() == before {
-            assert!(
-                (quota..=quota + back).contains(&count),
-                "{count}, {back} came back"
-            );
-            let told = a.get(EXPORT).await;
-            assert!(told.header("ratelimit").contains(EXPORT_POLICY), "{told:?}");
-            return;
-        }
-        until_up(t.app.part().expect("a link"), true).await;
-    }
-    panic!("Redis never answered in time");
-}
-
-#[tokio::test]
-async fn processes_count_together_in_redis() {
-    let redis = RedisServer::start(&[]);
-    // 50 exports a minute, one back every 1.2 s.
-    let one = process(None, &settings(&redis), 500).await;
-    let other = process(Some(&one), &settings(&redis), 500).await;
-    counted(&one, &[&other], 90, 50, Duration::from_millis(1200)).await;
-}
-
-#[tokio::test]
-async fn without_redis_each_process_counts_at_the_same_policy_until_it_is_back() {
-    let mut redis = RedisServer::start(&[]);
-    let t = process(None, &settings(&redis), 500).await;
-    let link: &RedisLink = t.app.part().expect("a link");
-    counted(&t, &[], 60, 50, Duration::from_millis(1200)).await;
-
-    let a = t.tenant("a").await;
-    redis.kill();
-    let began = Instant::now();
-    let mut alone = Vec::new();
-    for _ in 0..80 {
-        alone.push(a.get(EXPORT).await);
-    }
-    let back = began.elapsed().as_millis() as usize / 1200 + 1;
-    let count = admitted(&alone);
-    assert!((50..=50 + back).contains(&count), "{count}, {back} came back");
-    assert!(
-        alone
-            .iter()
-            .all(|answer| [200, 429].contains(&answer.status.as_u16()))
-    );
-    assert!(!link.is_up());
-
-    redis.restart();
-    until_up(link, true).await;
-    counted(&t, &[], 60, 50, Duration::from_millis(1200)).await;
-}
-
-#[tokio::test]
-async fn a_redis_that_stalls_delays_nobody_for_long_and_fails_nothing() {
-    let redis = RedisServer::start(&[]);
-    let t = process(None, &settings(&redis), 100).await;
-    let link: &RedisLink = t.app.part().expect("a link");
-    let a = t.tenant("a").await;
-    a.get("/brands").await.ok();
-    redis.stall();
-    let mut slowest = Duration::ZERO;
-    let began = Instant::now();
-    // Longer than it takes to try for another connection.
-    while began.elapsed() < Duration::from_secs(3) {
-        let asked = Instant::now();
-        a.get("/brands").await.ok();
-        slowest = slowest.max(asked.elapsed());
-        sleep(Duration::from_millis(20)).await;
-    }
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    redis.resume();
-    until_up(link, true).await;
-    a.get("/brands").await.ok();
-}
-
-#[tokio::test]
-async fn a_company_whose_requests_are_stuck_waits_for_itself() {
-    let t = TestApp::with(server::service, |config| {
-        config.limits.requests_at_once = Some(2);
-        config.limits.requests_per_company = Some(1);
-        config.database.db_acquire_seconds = 1;
-    })
-    .await;
-    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
-    a.get("/categories").await.ok();
-    b.get("/categories").await.ok();
-    let mut stuck = t.superuser().await;
-    stuck
-        .execute("begin; lock table ally.brands in access exclusive mode")
-        .await
-        .expect("a lock");
-    let flood = async {
-        let flood = (0..20).map(|_| a.get("/brands"));
-        let answers = futures::future::join_all(flood).await;
-        let shed = answers
-            .iter()
-            .filter(|answer| answer.summary() == "503 overloaded");
-        // The first had the slot; the lock is waited for longer than a slot.
-        assert!(
-            shed.clone().count() >= 15,
-            "{:?}",
-            answers.iter().map(Answer::summary).collect::<Vec<_>>()
-        );
-        for answer in shed {
-            assert_eq!(answer.header("retry-after"), "1");
-        }
-    };
-    let neighbour = async {
-        sleep(Duration::from_millis(50)).await;
-        for _ in 0..10 {
-            b.get("/categories").await.ok();
-        }
-    };
-    tokio::join!(flood, neighbour);
-}
-
-#[tokio::test]
-async fn a_storm_on_one_company_is_refused_and_another_works() {
-    let t = limited(100).await;
-    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
-    // So few that a busy machine reaches them too.
-    let rate = Rate::parse("60/minute").expect("a rate");
-    set_company_limit(&t.app, a.company(), "reads-company", Some(rate))
-        .await
-        .expect("a limit");
-    let policy = async || a.get("/brands").await.header("ratelimit-policy").to_owned();
-    let began = Instant::now();
-    while !policy().await.contains("\"reads-company\";q=60;w=60") {
-        assert!(began.elapsed() < PATIENCE);
-        sleep(Duration::from_millis(20)).await;
-    }
-    let storm = async {
-        let count = if std::env::var_os("ALLY360_TEST_FULL").is_some() {
-            10_000
-        } else {
-            300
-        };
-        let answers = futures::future::join_all((0..count).map(|_| a.get("/brands"))).await;
-        for answer in &answers {
-            let summary = answer.summary();
-            let is_known = summary == "200" || summary == "429 rate-limited" || summary.starts_with("503 ");
-            assert!(is_known, "{summary}");
-        }
-        assert!(answers.iter().any(|answer| answer.status == 429));
-    };
-    let neighbour = async {
-        for _ in 0..10 {
-            b.get("/brands").await.ok();
-            let category = serde_json::json!({"name": uuid::Uuid::new_v4().to_string()});
-            b.post("/categories", category).await.created();
-        }
-    };
-    tokio::join!(storm, neighbour);
-    a.get("/auth/me").await.ok();
 }
 
 /// The document and the layers know the same routes.

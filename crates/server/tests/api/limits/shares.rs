@@ -1,0 +1,92 @@
+//! Fair shares: who has more to do than others waits for himself.
+
+use std::time::{Duration, Instant};
+
+use kernel::limit::Rate;
+use limits::set_company_limit;
+use sqlx::Executor;
+use testkit::{Answer, TestApp};
+use tokio::time::sleep;
+
+use super::{PATIENCE, limited};
+
+#[tokio::test]
+async fn a_company_whose_requests_are_stuck_waits_for_itself() {
+    let t = TestApp::with(server::service, |config| {
+        config.limits.requests_at_once = Some(2);
+        config.limits.requests_per_company = Some(1);
+        config.database.db_acquire_seconds = 1;
+    })
+    .await;
+    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
+    a.get("/categories").await.ok();
+    b.get("/categories").await.ok();
+    let mut stuck = t.superuser().await;
+    stuck
+        .execute("begin; lock table ally.brands in access exclusive mode")
+        .await
+        .expect("a lock");
+    let flood = async {
+        let flood = (0..20).map(|_| a.get("/brands"));
+        let answers = futures::future::join_all(flood).await;
+        let shed = answers
+            .iter()
+            .filter(|answer| answer.summary() == "503 overloaded");
+        // The first had the slot; the lock is waited for longer than a slot.
+        assert!(
+            shed.clone().count() >= 15,
+            "{:?}",
+            answers.iter().map(Answer::summary).collect::<Vec<_>>()
+        );
+        for answer in shed {
+            assert_eq!(answer.header("retry-after"), "1");
+        }
+    };
+    let neighbour = async {
+        sleep(Duration::from_millis(50)).await;
+        for _ in 0..10 {
+            b.get("/categories").await.ok();
+        }
+    };
+    tokio::join!(flood, neighbour);
+}
+
+#[tokio::test]
+async fn a_storm_on_one_company_is_refused_and_another_works() {
+    let t = limited(100).await;
+    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
+    // So few that a busy machine reaches them too.
+    let rate = Rate::parse("60/minute").expect("a rate");
+    set_company_limit(&t.app, a.company(), "reads-company", Some(rate))
+        .await
+        .expect("a limit");
+    let policy = async || a.get("/brands").await.header("ratelimit-policy").to_owned();
+    let began = Instant::now();
+    while !policy().await.contains("\"reads-company\";q=60;w=60") {
+        assert!(began.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(20)).await;
+    }
+    let storm = async {
+        let count = if std::env::var_os("ALLY360_TEST_FULL").is_some() {
+            10_000
+        } else {
+            300
+        };
+        let answers = futures::future::join_all((0..count).map(|_| a.get("/brands"))).await;
+        for answer in &answers {
+            let summary = answer.summary();
+            let is_known = summary == "200" || summary == "429 rate-limited" || summary.starts_with("503 ");
+            assert!(is_known, "{summary}");
+        }
+        assert!(answers.iter().any(|answer| answer.status == 429));
+    };
+    let neighbour = async {
+        for _ in 0..10 {
+            b.get("/brands").await.ok();
+            let category = serde_json::json!({"name": uuid::Uuid::new_v4().to_string()});
+            b.post("/categories", category).await.created();
+        }
+    };
+    tokio::join!(storm, neighbour);
+    a.get("/auth/me").await.ok();
+}
