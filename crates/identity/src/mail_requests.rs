@@ -11,10 +11,10 @@ use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Identity;
 use crate::client::Client;
 use crate::email_tokens::{self, Purpose};
 use crate::mails::{MailAccountExists, MailPasswordReset, MailVerification};
+use crate::{Identity, contact};
 
 /// Mails to one address, whoever asks for them.
 const PER_EMAIL: (i32, SignedDuration) = (5, SignedDuration::from_mins(15));
@@ -85,10 +85,8 @@ pub async fn ask(
             return Ok(());
         }
     }
-    if !throttle
-        .allows(tx, app, "mails to", &email.to_lowercase(), PER_EMAIL)
-        .await?
-    {
+    let folded = contact::folded(tx, email).await?;
+    if !throttle.allows(tx, app, "mails to", &folded, PER_EMAIL).await? {
         return Ok(());
     }
     let id = kernel::ids::new_id();
