@@ -23,7 +23,7 @@ use crate::invitations::{ALREADY_A_MEMBER, InvitationId};
 use crate::me::Profile;
 use crate::new_user::NewUser;
 use crate::password_rules::{self, PASSWORD_TOO_COMMON};
-use crate::{Identity, roles, tokens};
+use crate::{Identity, memberships, roles, tokens};
 
 const INVITATION_INVALID: Code = Code::new(
     422,
@@ -55,6 +55,7 @@ pub fn module() -> Module {
             &COMPANY_CLOSED,
             &PASSWORD_TOO_COMMON,
         ])
+        .constraints(memberships::CONSTRAINTS)
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

@@ -14,14 +14,16 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::company_profile::{self, Company, parsed_nit};
+use crate::memberships::TOO_MANY_COMPANIES;
 use crate::{Identity, NIT_CHECK_DIGIT_WRONG, company_states, contact};
 
 pub fn module() -> Module {
     Module::new("companies")
         .routes(routes!(create))
+        .rate_limit("10/hour", per_user)
         .routes(routes!(mine))
         .constraints(&company_states::CONSTRAINTS)
-        .problems(&[&NIT_CHECK_DIGIT_WRONG])
+        .problems(&[&NIT_CHECK_DIGIT_WRONG, &TOO_MANY_COMPANIES])
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -56,7 +58,7 @@ struct NewCompany {
     time_zone: Option<String>,
 }
 
-/// Found a company; its founder is its owner.
+/// Found a company; its founder is its owner. A hundred are the most that one user owns.
 #[utoipa::path(post, path = "/company", tag = "company", operation_id = "create_company",
     security(("bearer" = [])), request_body = NewCompany, responses((status = 201, body = Company)))]
 async fn create(

@@ -1,8 +1,13 @@
 //! E-mail addresses, telephone numbers and the NIT: parsed once, stored in one form.
 
 use garde::Error as Fault;
+use kernel::error::Result;
+use sqlx::PgConnection;
 
 /// A garde rule: an e-mail address of plausible form. Only mail proves that it is one.
+///
+/// Letters whose lower case is that of another letter too are refused, such as the Kelvin sign and the Turkish
+/// `İ`: with one of them an address is another mailbox, and the same address to who compares without case.
 ///
 /// # Errors
 /// `email`.
@@ -25,11 +30,27 @@ pub fn email(value: &str, _: &()) -> garde::Result {
             && local
                 .chars()
                 .all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
+            && value.chars().all(has_own_lower_case)
             && domain.contains('.')
             && domain.split('.').all(label);
         ok.then_some(())
     };
     plausible().ok_or_else(|| Fault::new("email: must be an e-mail address"))
+}
+
+/// Whether no other letter has the same lower case.
+fn has_own_lower_case(letter: char) -> bool {
+    letter.to_lowercase().eq([letter]) || letter.to_lowercase().flat_map(char::to_uppercase).eq([letter])
+}
+
+/// An e-mail address as the database compares it: what it is counted by. Rust's own lower case differs from the
+/// database's for some letters, so that one account would have several counters.
+///
+/// # Errors
+/// Those of the database.
+pub async fn folded(conn: &mut PgConnection, email: &str) -> Result<String> {
+    let folded = sqlx::query_scalar!(r#"select lower($1::text) as "folded!""#, email);
+    Ok(folded.fetch_one(conn).await?)
 }
 
 /// A telephone number in E.164. Spaces, dashes, dots and parentheses are dropped; without `+` it is
@@ -206,7 +227,13 @@ mod tests {
 
     #[test]
     fn addresses_of_plausible_form() {
-        for good in ["user@example.com", "a.b+c@sub.example.co", "josé@correo.com.co"] {
+        for good in [
+            "user@example.com",
+            "a.b+c@sub.example.co",
+            "josé@correo.com.co",
+            "JOSÉ.ÑAÑEZ@CORREO.COM.CO",
+            "ΑΣ.ς@example.com",
+        ] {
             assert!(email(good, &()).is_ok(), "{good}");
         }
         for bad in [
@@ -221,6 +248,12 @@ mod tests {
             "a@b.co\n",
             ".a@b.co",
             "a..b@c.co",
+            // The Turkish letter, Kelvin, ångström and ohm: in lower case i, k, å and ω.
+            "M\u{130}KE@b.co",
+            "\u{212a}im@b.co",
+            "a@\u{212a}im.co",
+            "\u{212b}sa@b.co",
+            "\u{2126}@b.co",
         ] {
             assert!(email(bad, &()).is_err(), "{bad:?}");
         }

@@ -21,7 +21,7 @@ use crate::mails::{MailAccountExists, MailEmailChange, MailEmailChangeNotice};
 use crate::password_change::{self, PASSWORD_WRONG};
 use crate::throttle::TOO_MANY_ATTEMPTS;
 use crate::verification::{EmailToken, OnItsWay};
-use crate::{EMAIL_TOKEN_INVALID, Identity, contact, email_tokens, tokens};
+use crate::{EMAIL_TOKEN_INVALID, Identity, contact, email_tokens, mail_requests, tokens};
 
 const EMAIL_TAKEN: Code = Code::new(409, "email-taken", "Another account has that address by now");
 
@@ -82,6 +82,7 @@ async fn change_email(
     {
         return Err(Error::new(&TOO_MANY_ATTEMPTS).retry_after(900));
     }
+    mail_requests::charge(&mut tx, &app, &identity, &new.new_email).await?;
     let id = kernel::ids::new_id();
     let [at_new, at_old] =
         [AT_NEW, AT_OLD].map(|purpose| tokens::hash(&email_tokens::fresh(&app.keys, purpose, id)));

@@ -3,7 +3,11 @@
 //! One invitation is pending per company and address. Its token is derived from the row and from how often
 //! it was sent, so that a job can make the mail from ids, only the hash is stored, and sending again
 //! voids the mail before. What the company learns is the same whether the address has an account or not.
+//!
+//! An address has not asked for these mails, and may belong to anybody: all that companies send to it, and how much
+//! a company sends, is limited.
 
+use axum::Extension;
 use axum::extract::State;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -22,7 +26,8 @@ use uuid::Uuid;
 use crate::invitation_mail::SendInvitation;
 use crate::members::{MembersRead, ROLE_EXCEEDS_OWN, take_turn};
 use crate::roles::{Role, within};
-use crate::{contact, tokens};
+use crate::throttle::TOO_MANY_ATTEMPTS;
+use crate::{Identity, contact, mail_requests, tokens};
 
 typed_id!(InvitationId);
 
@@ -67,11 +72,15 @@ const CONSTRAINTS: &[Constraint] = &[
 pub fn module() -> Module {
     Module::new("invitations")
         .routes(routes!(invite))
+        .rate_limit("60/hour", per_tenant)
+        .rate_limit("60/hour", per_user)
         .routes(routes!(list))
         .routes(routes!(find, cancel))
         .routes(routes!(resend))
+        .rate_limit("60/hour", per_tenant)
+        .rate_limit("60/hour", per_user)
         .permissions(PERMISSIONS)
-        .problems(&[&ALREADY_A_MEMBER, &ROLE_EXCEEDS_OWN])
+        .problems(&[&ALREADY_A_MEMBER, &ROLE_EXCEEDS_OWN, &TOO_MANY_ATTEMPTS])
         .constraints(CONSTRAINTS)
         .job::<SendInvitation>()
 }
@@ -161,6 +170,7 @@ pub(crate) fn token(keys: &Keys, id: InvitationId, sent: i32) -> String {
     responses((status = 201, body = Invitation)))]
 async fn invite(
     State(app): State<App>,
+    Extension(identity): Extension<Identity>,
     mut tx: TenantTx<MembersInvite>,
     Valid(new): Valid<NewInvitation>,
 ) -> Result<Created<Invitation>> {
@@ -210,12 +220,25 @@ async fn invite(
     )
     .execute(&mut *tx)
     .await?;
+    Ok(Created(send(&mut tx, &app, &identity, id).await?))
+}
+
+/// Has the invitation mailed, if its address may have another mail. The last that is done: until here what fails
+/// costs the address none.
+async fn send(
+    tx: &mut TenantTx<MembersInvite>,
+    app: &App,
+    identity: &Identity,
+    id: InvitationId,
+) -> Result<Invitation> {
+    let invitation = pending(tx, id).await?;
+    mail_requests::charge_alone(app, identity, &invitation.email).await?;
     tx.enqueue(&SendInvitation {
         invitation_id: id,
-        sent: 1,
+        sent: invitation.sent,
     })
     .await?;
-    Ok(Created(pending(&mut tx, id).await?))
+    Ok(invitation)
 }
 
 async fn pending(conn: &mut PgConnection, id: InvitationId) -> Result<Invitation> {
@@ -305,6 +328,7 @@ async fn cancel(
     params(("invitation_id" = InvitationId, Path)), responses((status = 200, body = Invitation)))]
 async fn resend(
     State(app): State<App>,
+    Extension(identity): Extension<Identity>,
     mut tx: TenantTx<MembersInvite>,
     Path(id): Path<InvitationId>,
 ) -> Result<Tagged<Invitation>> {
@@ -320,10 +344,5 @@ async fn resend(
     )
     .execute(&mut *tx)
     .await?;
-    tx.enqueue(&SendInvitation {
-        invitation_id: id,
-        sent,
-    })
-    .await?;
-    Ok(Tagged(pending(&mut tx, id).await?))
+    Ok(Tagged(send(&mut tx, &app, &identity, id).await?))
 }

@@ -1,4 +1,4 @@
-//! What somebody without a session asks to be mailed.
+//! What somebody without a session asks to be mailed, and how many mails an address gets.
 //!
 //! The request is written down, the same for every address; a job looks up whether there is an account
 //! and what it is owed. So an answer cannot tell who has one, neither by its text nor by its time.
@@ -11,15 +11,19 @@ use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Identity;
 use crate::client::Client;
 use crate::email_tokens::{self, Purpose};
 use crate::mails::{MailAccountExists, MailPasswordReset, MailVerification};
+use crate::throttle::TOO_MANY_ATTEMPTS;
+use crate::{Identity, contact};
 
-/// Mails to one address, whoever asks for them.
+/// Mails to one address, whoever asks for them. Those that reset a password are counted apart, or others could keep
+/// them away by having it mailed something else.
 const PER_EMAIL: (i32, SignedDuration) = (5, SignedDuration::from_mins(15));
 /// Mails that one address of the network may ask for.
 const PER_ADDRESS: (i32, SignedDuration) = (30, SignedDuration::from_mins(2));
+
+const MAILS: &str = "mails to";
 
 pub fn module() -> Module {
     Module::new("mail_requests").job::<AnswerMailRequest>()
@@ -35,6 +39,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What its mails are counted as.
+    fn counter(self) -> &'static str {
+        match self {
+            Kind::VerifyEmail | Kind::AccountExists => MAILS,
+            Kind::ResetPassword => "reset mails to",
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Kind::VerifyEmail => "verify-email",
@@ -85,8 +97,9 @@ pub async fn ask(
             return Ok(());
         }
     }
+    let folded = contact::folded(tx, email).await?;
     if !throttle
-        .allows(tx, app, "mails to", &email.to_lowercase(), PER_EMAIL)
+        .allows(tx, app, kind.counter(), &folded, PER_EMAIL)
         .await?
     {
         return Ok(());
@@ -103,6 +116,34 @@ pub async fn ask(
     .await?;
     tx.enqueue(&AnswerMailRequest { request: id }).await?;
     Ok(())
+}
+
+/// Charges a mail to an address that a signed-in user names, who is told when it has had too many. That says
+/// nothing of an account: addresses without one are charged alike.
+///
+/// # Errors
+/// `too-many-attempts`, or those of the database.
+pub async fn charge(tx: &mut SystemTx, app: &App, identity: &Identity, email: &str) -> Result<()> {
+    let folded = contact::folded(tx, email).await?;
+    let throttle = &identity.0.throttle;
+    if throttle.allows(tx, app, MAILS, &folded, PER_EMAIL).await? {
+        return Ok(());
+    }
+    let wait = u32::try_from(PER_EMAIL.1.as_secs()).unwrap_or(u32::MAX);
+    Err(Error::new(&TOO_MANY_ATTEMPTS)
+        .detail("the address has had as many mails as it may have in this time")
+        .retry_after(wait))
+}
+
+/// [`charge`] in a transaction of its own.
+///
+/// # Errors
+/// `too-many-attempts`, or those of the database.
+pub async fn charge_alone(app: &App, identity: &Identity, email: &str) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "an address is mailed by all companies")]
+    let mut tx = app.db.system().await?;
+    charge(&mut tx, app, identity, email).await?;
+    tx.commit().await
 }
 
 /// Enqueues the mail that a request is owed, if any.

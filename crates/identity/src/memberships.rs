@@ -1,7 +1,7 @@
 //! A user's companies.
 
 use kernel::db::SystemTx;
-use kernel::error::Result;
+use kernel::error::{Code, Constraint, Result};
 use kernel::types::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,6 +9,18 @@ use uuid::Uuid;
 
 /// Most companies shown with a login; `GET /company/my_companies` pages through all.
 const SHOWN: i64 = 100;
+
+pub(crate) const TOO_MANY_COMPANIES: Code = Code::new(
+    409,
+    "too-many-companies",
+    "The user owns a hundred companies, the most that one may found or join as an owner",
+);
+
+pub(crate) const CONSTRAINTS: &[Constraint] = &[Constraint {
+    name: "memberships_too_many_owned",
+    code: &TOO_MANY_COMPANIES,
+    pointer: None,
+}];
 
 /// A company that the user belongs to.
 #[derive(Serialize, ToSchema)]

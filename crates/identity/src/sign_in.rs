@@ -20,7 +20,7 @@ use crate::me::User;
 use crate::memberships;
 use crate::sessions::{self, SignedIn};
 use crate::throttle::TOO_MANY_ATTEMPTS;
-use crate::{EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, USER_INACTIVE, events, tokens};
+use crate::{EMAIL_NOT_VERIFIED, EMAIL_OR_PASSWORD_WRONG, Identity, USER_INACTIVE, contact, events, tokens};
 
 pub fn module() -> Module {
     Module::new("sign_in").routes(routes!(login)).problems(&[
@@ -56,9 +56,8 @@ async fn login(
 ) -> Result<impl IntoResponse> {
     let Form(credentials) =
         form.map_err(|_| Error::new(&MALFORMED_REQUEST).detail("send username and password as a form"))?;
-    let email = credentials.username;
     let device = identity.0.throttle.device(client.address);
-    let account = account(&app, &email, device.as_deref()).await?;
+    let (email, account) = account(&app, credentials.username, device.as_deref()).await?;
     let known = account.as_ref().is_some_and(|account| account.known_device);
     let attempt = identity
         .0
@@ -136,22 +135,25 @@ struct Account {
     has_devices: bool,
 }
 
-async fn account(app: &App, email: &str, device: Option<&[u8]>) -> Result<Option<Account>> {
+/// The address as accounts are found by it, and whose it is.
+async fn account(app: &App, email: String, device: Option<&[u8]>) -> Result<(String, Option<Account>)> {
     if email.contains('\0') {
-        return Ok(None);
+        return Ok((email, None));
     }
     #[expect(clippy::disallowed_methods, reason = "users are global")]
     let mut tx = app.db.system().await?;
+    let email = contact::folded(&mut tx, &email).await?;
     let account = sqlx::query_as!(
         Account,
         r#"select id, password_hash, password_changed_at, is_active, email_verified_at is not null as "email_verified!",
                   exists (select from known_devices where user_id = users.id and device = $2) as "known_device!",
                   exists (select from known_devices where user_id = users.id) as "has_devices!"
-             from users where lower(email) = lower($1)"#,
+             from users where lower(email) = $1"#,
         email,
         device
     );
-    Ok(account.fetch_optional(&mut *tx).await?)
+    let account = account.fetch_optional(&mut *tx).await?;
+    Ok((email, account))
 }
 
 /// Notes the sign-in. A password that was changed while it was looked at, or a user disabled meanwhile,

@@ -83,8 +83,8 @@ impl Throttle {
         Some(self.digest(&["device", &subscriber(address?).to_string()]))
     }
 
-    /// Charges one attempt to sign in, of an account that may not exist. From a known device only the
-    /// failures from there count.
+    /// Charges one attempt to sign in, of an account that may not exist; `email` is
+    /// [folded](crate::contact::folded). From a known device only the failures from there count.
     ///
     /// # Errors
     /// `too-many-attempts`, or those of the database.
@@ -95,15 +95,14 @@ impl Throttle {
         address: Option<IpAddr>,
         known: bool,
     ) -> Result<Attempt> {
-        let email = email.to_lowercase();
         let mut rules = Vec::new();
         let mut forgiven = Vec::new();
         if !known {
-            rules.push((&ACCOUNT, self.digest(&[ACCOUNT.what, &email])));
+            rules.push((&ACCOUNT, self.digest(&[ACCOUNT.what, email])));
         }
         if let Some(address) = address {
             let address = subscriber(address).to_string();
-            let pair = self.digest(&[PAIR.what, &email, &address]);
+            let pair = self.digest(&[PAIR.what, email, &address]);
             forgiven.push(pair.clone());
             rules.push((&PAIR, pair));
             if !known {

@@ -91,16 +91,18 @@ fn in_english(state: &State) -> bool {
         .is_some_and(|lang| lang.as_str() == Some("en"))
 }
 
-/// `30 minutos`, `24 horas`, `7 days`: whole days from two on, whole hours, else minutes.
+/// `30 minutos`, `24 horas`, `7 days`: days from two on, hours from one on, else minutes, each rounded. What is
+/// left of a time is always a little less than the time, so the unit is chosen by size.
 fn span(state: &State, seconds: u64) -> String {
     const UNITS: [(u64, u64, [[&str; 2]; 2]); 3] = [
-        (86_400, 2, [["día", "días"], ["day", "days"]]),
-        (3600, 1, [["hora", "horas"], ["hour", "hours"]]),
-        (60, 0, [["minuto", "minutos"], ["minute", "minutes"]]),
+        (24 * 60, 2, [["día", "días"], ["day", "days"]]),
+        (60, 1, [["hora", "horas"], ["hour", "hours"]]),
+        (1, 0, [["minuto", "minutos"], ["minute", "minutes"]]),
     ];
-    let fits = |(unit, least, _): &&(u64, u64, _)| seconds.is_multiple_of(*unit) && seconds / unit >= *least;
+    let minutes = ((seconds + 30) / 60).max(1);
+    let fits = |(unit, least, _): &&(u64, u64, _)| minutes >= unit * least;
     let (unit, _, names) = UNITS.iter().find(fits).unwrap_or(&UNITS[2]);
-    let number = seconds.div_ceil(*unit);
+    let number = (minutes + unit / 2) / unit;
     let name = names[usize::from(in_english(state))][usize::from(number != 1)];
     format!("{number} {name}")
 }

@@ -164,6 +164,34 @@ fn names_are_no_markup_no_headers_and_no_links() {
     );
 }
 
+/// Between a token's making and its mail some time passes.
+#[test]
+fn how_long_a_link_works_is_told_in_the_unit_that_people_use() {
+    let little = Duration::from_millis(10);
+    for (expires_in, spanish, english) in [
+        (7 * 24 * HOURS - little, "7 días", "7 days"),
+        (48 * HOURS - little, "2 días", "2 days"),
+        (24 * HOURS - little, "24 horas", "24 hours"),
+        (24 * HOURS - 40 * HOURS / 60, "23 horas", "23 hours"),
+        (HOURS - little, "1 hora", "1 hour"),
+        (HOURS / 2 - little, "30 minutos", "30 minutes"),
+        (HOURS / 60, "1 minuto", "1 minute"),
+        (little, "1 minuto", "1 minute"),
+    ] {
+        let link = link("reset-password#token=t0k3n");
+        let letter = PasswordReset { link, expires_in };
+        for (language, told) in [(Language::Es, spanish), (Language::En, english)] {
+            let mail = render(&recipient(language), &letter).expect("a mail");
+            for part in [&mail.text, &mail.html] {
+                assert!(
+                    part.contains(&format!(" {told}")),
+                    "{expires_in:?} is {told}: {part}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn without_a_name_the_greeting_stands_alone() {
     let letter = PasswordReset {

@@ -123,11 +123,12 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// Raised by functions of the database in the form of constraints.
-const RAISED: [&str; 4] = [
+const RAISED: [&str; 5] = [
     "api_keys_too_many",
     "company_closed",
     "company_suspended",
     "memberships_last_owner",
+    "memberships_too_many_owned",
 ];
 
 #[tokio::test]

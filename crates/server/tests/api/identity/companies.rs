@@ -5,6 +5,7 @@ use testkit::Client;
 
 use super::{company, fault, with_context_token};
 use crate::app;
+use crate::limits::limited;
 
 /// Founds a company; the client that acts in it.
 async fn found(user: &Client, body: Value) -> Client {
@@ -39,6 +40,71 @@ async fn the_founder_is_the_owner_and_acts_at_once() {
     assert_eq!(owner.get("/auth/context").await.ok().json["user_role"], "owner");
     owner.post("/brands", json!({"name": "Acme"})).await.created();
     assert_eq!(owner.get("/company/me").await.ok().json, created.json);
+}
+
+/// Declared at 10/hour.
+#[tokio::test]
+async fn a_user_founds_ten_companies_an_hour() {
+    let t = limited(100).await;
+    let (ana, eva) = (t.user("ana").await, t.user("eva").await);
+    let founded = futures::future::join_all((0..12).map(|_| ana.post("/company", company("Acme")))).await;
+    let made = founded.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(made, 10);
+    let refused = ana.post("/company", company("Acme")).await;
+    let refused = refused.problem(429, "rate-limited");
+    assert_eq!(refused.json["detail"], "create-company-user allows 10/hour");
+    ana.get("/company/my_companies").await.ok();
+    found(&eva, company("Acme")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_companies_founded_at_once_a_user_owns_a_hundred() {
+    let t = app().await;
+    let (ana, eva) = (t.user("ana").await, t.user("eva").await);
+    let mut conn = t.superuser().await;
+    // Where he is no owner does not count.
+    let insert = "with founded as (
+            insert into ally.companies (tenant_id, name, nit, nit_check_digit, phone_number)
+            select gen_random_uuid(), 'c' || n, '900123456', '8', '+573001234567' from generate_series(1, 105) as n
+         returning tenant_id, name)
+        insert into ally.memberships (tenant_id, user_id, role)
+        select tenant_id, $1, case when substr(name, 2)::integer > 97 then 'admin' else 'owner' end from founded";
+    sqlx::query(insert)
+        .bind(ana.user_id)
+        .execute(&mut conn)
+        .await
+        .expect("companies");
+    let asked = (0..12).map(|_| ana.post("/company", company("Acme")));
+    let answers = futures::future::join_all(asked).await;
+    let answers: Vec<String> = answers.iter().map(testkit::Answer::summary).collect();
+    let of = |summary: &str| answers.iter().filter(|answer| *answer == summary).count();
+    assert_eq!((of("201"), of("409 too-many-companies")), (3, 9), "{answers:?}");
+    let owned: i64 = sqlx::query_scalar("select count(*) from ally.companies where name = 'Acme'")
+        .fetch_one(&mut conn)
+        .await
+        .expect("companies");
+    assert_eq!(owned, 3, "what is refused leaves no company");
+
+    // Another is not concerned; nor may she add one to his as an owner, but as anything else.
+    let other = found(&eva, company("Beta")).await;
+    for (role, expected) in [("owner", "409 too-many-companies"), ("admin", "200")] {
+        let body = json!({"email": ana.email, "role": role});
+        let id = other.post("/auth/invite-user", body).await.created().id();
+        t.run_jobs().await;
+        let token = t
+            .mail_to(&ana.email)
+            .await
+            .pop()
+            .expect("a mail")
+            .token()
+            .to_owned();
+        let body = json!({"token": token});
+        let accepted = ana.post("/auth/accept-invitation/existing", body).await;
+        assert_eq!(accepted.summary(), expected, "{role}");
+        if accepted.status != 200 {
+            other.delete(&format!("/auth/invitations/{id}")).await.status(204);
+        }
+    }
 }
 
 #[tokio::test]

@@ -141,6 +141,32 @@ async fn who_asks_does_not_learn_that_the_new_address_has_an_account() {
 }
 
 #[tokio::test]
+async fn a_stranger_is_mailed_five_times_whoever_wants_his_address() {
+    let t = app().await;
+    let (ana, eva) = (t.user("ana").await, t.user("eva").await);
+    for (user, new) in [
+        (&ana, NEW),
+        (&eva, NEW),
+        (&ana, "ANA.nueva@example.com"),
+        (&eva, NEW),
+        (&ana, NEW),
+    ] {
+        ask(user, new).await.status(202);
+        t.run_jobs().await;
+    }
+    let refused = ask(&eva, NEW).await.problem(429, "too-many-attempts");
+    assert_eq!(refused.header("retry-after"), "900");
+    t.run_jobs().await;
+    let mails = t.mail().await;
+    let changes = mails.iter().filter(|mail| mail.letter == "email-change");
+    assert_eq!(changes.count(), 5);
+    // Her change before still waits; with another address she may go on.
+    ask(&eva, "eva.nueva@example.com").await.status(202);
+    t.app.clock.advance(std::time::Duration::from_secs(15 * 60));
+    ask(&eva, NEW).await.status(202);
+}
+
+#[tokio::test]
 async fn an_address_that_was_taken_meanwhile_is_told_to_who_reads_its_mail() {
     let t = app().await;
     let user = t.user("ana").await;

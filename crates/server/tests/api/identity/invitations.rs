@@ -1,11 +1,14 @@
 //! Inviting people, and accepting.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, Client, PASSWORD, TestApp};
 
 use super::{DAY, fault, text};
 use crate::app;
+use crate::limits::limited;
 
 /// Invites; the id of the invitation.
 async fn invite(by: &Client, email: &str, role: &str) -> String {
@@ -234,6 +237,86 @@ async fn sending_again_voids_the_mail_before() {
     let newest = token(&t, "luz@example.com").await;
     accept_anew(&t, &newest).await.created();
     owner.post(&resend, Value::Null).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_stranger_is_mailed_five_times_whoever_invites_him_how_often() {
+    let t = app().await;
+    let (a, b) = (t.tenant("acme").await, t.tenant("beta").await);
+    let luz = t.user("luz").await;
+    let pause = Duration::from_secs(15 * 60);
+    for _ in 0..4 {
+        let id = invite(&a, &luz.email, "seller").await;
+        t.run_jobs().await;
+        withdraw(&a, &id).await;
+    }
+    let pending = invite(&b, &luz.email.to_uppercase(), "seller").await;
+    t.run_jobs().await;
+    let resend = format!("/auth/invitations/{pending}/resend");
+    for refused in [
+        a.post("/auth/invite-user", json!({"email": luz.email, "role": "seller"}))
+            .await,
+        b.post(&resend, Value::Null).await,
+    ] {
+        let refused = refused.problem(429, "too-many-attempts");
+        assert_eq!(refused.header("retry-after"), "900");
+    }
+    t.run_jobs().await;
+    let mails = [
+        t.mail_to(&luz.email).await,
+        t.mail_to(&luz.email.to_uppercase()).await,
+    ];
+    assert_eq!(mails[0].len().max(mails[1].len()), 5);
+    // What was refused is not there, and what fails for another reason costs nothing.
+    assert_eq!(a.get("/auth/invitations").await.ok().json["items"], json!([]));
+    assert_eq!(b.get("/auth/invitations").await.ok().json["items"][0]["sent"], 1);
+    invite(&a, "eva@example.com", "seller").await;
+    t.app.clock.advance(pause);
+    for _ in 0..6 {
+        b.post("/auth/invite-user", json!({"email": luz.email, "role": "seller"}))
+            .await
+            .problem(409, "invitation-pending");
+    }
+    b.post(&resend, Value::Null).await.ok();
+    // Whoever is invited still gets a mail that he asks for when he has lost his password.
+    let body = json!({"email": luz.email});
+    t.anonymous()
+        .post("/auth/request-password-reset", body)
+        .await
+        .status(202);
+    t.run_jobs().await;
+    let newest = t.mail_to(&luz.email).await.pop().expect("a mail");
+    assert_eq!(newest.letter, "password-reset");
+}
+
+/// Declared at 60/hour: here six.
+#[tokio::test]
+async fn a_company_and_its_members_invite_so_many_an_hour() {
+    let t = limited(10).await;
+    let (a, b) = (t.tenant("acme").await, t.tenant("beta").await);
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(invite(&a, &format!("luz-{n}@example.com"), "seller").await);
+    }
+    let body = json!({"email": "luz-6@example.com", "role": "seller"});
+    let colleague = t.member(&a, "admin").await;
+    let refused = colleague.post("/auth/invite-user", body.clone()).await;
+    let refused = refused.problem(429, "rate-limited");
+    assert_eq!(refused.json["detail"], "invite-user-company allows 6/hour");
+    // A company more is no licence.
+    let mut elsewhere = a.in_company(b.company());
+    t.join(&mut elsewhere, "owner").await;
+    let refused = elsewhere.post("/auth/invite-user", body.clone()).await;
+    let refused = refused.problem(429, "rate-limited");
+    assert_eq!(refused.json["detail"], "invite-user-user allows 6/hour");
+    b.post("/auth/invite-user", body).await.created();
+
+    let resend = |id: &String| format!("/auth/invitations/{id}/resend");
+    for id in &ids {
+        a.post(&resend(id), Value::Null).await.ok();
+    }
+    let refused = a.post(&resend(&ids[0]), Value::Null).await;
+    refused.problem(429, "rate-limited");
 }
 
 #[tokio::test]

@@ -75,6 +75,39 @@ async fn unknown_accounts_are_throttled_as_known_ones() {
     assert_eq!(seen[0][5].0, "429 too-many-attempts");
 }
 
+/// For the database `İ` is an `i`; for Rust it is another letter.
+#[tokio::test]
+async fn however_an_address_is_spelled_its_failures_are_counted_together() {
+    let t = app().await;
+    let user = t.user("mimi").await;
+    let mut guesses = 0;
+    for spelling in [
+        "mimi",
+        "m\u{130}mi",
+        "mim\u{130}",
+        "m\u{130}m\u{130}",
+        "MIMI",
+        "MIM\u{130}",
+    ] {
+        let spelling = user.email.replace("mimi", spelling);
+        for _ in 0..5 {
+            guesses += u32::from(guess(&t, ATTACKER, &spelling, "wrong").await.status == 401);
+        }
+    }
+    // The first pauses are seconds, which pass while the test runs.
+    assert!((5..=8).contains(&guesses), "{guesses}");
+    // From elsewhere, the account's own limit.
+    let mut guesses = 0;
+    for i in 0..60 {
+        let spelling = user
+            .email
+            .replace("mimi", ["mimi", "m\u{130}mi", "mim\u{130}"][i % 3]);
+        let address = format!("203.0.113.{i}");
+        guesses += u32::from(guess(&t, &address, &spelling, "wrong").await.status == 401);
+    }
+    assert!(guesses <= 25, "{guesses}");
+}
+
 #[tokio::test]
 async fn a_stranger_locks_nobody_out() {
     let t = app().await;

@@ -125,6 +125,27 @@ async fn one_address_is_not_flooded_by_others() {
     assert_eq!(requests(&t).await, 0);
 }
 
+/// `Σ` ends a word as `ς` for Rust, and is a `σ` for the database. `İ`, an `i` for the database, is no letter of an
+/// address: mail to it would go elsewhere.
+#[tokio::test]
+async fn however_an_address_is_spelled_its_mails_are_counted_together() {
+    let t = app_that_verifies().await;
+    let reset = async |email: &str| {
+        let body = json!({"email": email});
+        t.anonymous().post("/auth/request-password-reset", body).await
+    };
+    for spelling in ["ΝΙΚΟΣ@example.com", "νικοσ@example.com", "Νικοσ@EXAMPLE.com"] {
+        for _ in 0..5 {
+            reset(spelling).await.status(202);
+        }
+    }
+    assert_eq!(requests(&t).await, 5);
+    let refused = reset("n\u{130}kos@example.com").await;
+    let refused = refused.problem(422, "validation-failed");
+    assert_eq!(super::fault(&refused), ("/email", "email"));
+    assert_eq!(requests(&t).await, 5);
+}
+
 /// Requests for mails that wait for their answer.
 async fn requests(t: &TestApp) -> i64 {
     sqlx::query_scalar("select count(*) from ally.mail_requests")

@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const EXPORT: &str = "/audit/export";
 const EXPORT_POLICY: &str = "export-audit-entries-company";
 
-async fn limited(percent: u32) -> TestApp {
+/// An app that keeps to this part of the rates.
+pub async fn limited(percent: u32) -> TestApp {
     let change = |config: &mut Config| config.limits.rate_limit_percent = percent;
     TestApp::with(server::service, change).await
 }
