@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{bytes, id, put, status, store, text, until};
+use super::support::{bytes, id, presign, put, status, store, text, until};
 use crate::app;
 
 #[tokio::test]
@@ -10,11 +10,7 @@ async fn a_file_of_another_company_does_not_exist() {
     let t = app().await;
     let (a, b) = (t.tenant("a").await, t.tenant("b").await);
     let ready = store(&t, &a, text("a.txt"), "hello").await;
-    let pending = id(&a
-        .post("/files/upload/presign", text("b.txt"))
-        .await
-        .created()
-        .json);
+    let pending = id(&presign(&a, text("b.txt")).await);
     for id in [&ready, &pending] {
         let path = format!("/files/{id}");
         for get in [path.clone(), format!("{path}/download"), format!("{path}/events")] {
@@ -71,11 +67,7 @@ async fn a_cashier_uploads() {
     let t = app().await;
     let a = t.tenant("a").await;
     let cashier = t.member(&a, "cashier").await;
-    let upload = cashier
-        .post("/files/upload/presign", text("a.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&cashier, text("a.txt")).await;
     assert_eq!(put(&upload, "hello").await, 200);
     until(async || status(&cashier, &id(&upload)).await != "pending").await;
 }

@@ -15,7 +15,9 @@ use tokio::sync::Notify;
 use worker::{Options, Worker};
 
 use super::clamd::Clamd;
-use super::support::{EICAR, bytes, execute, id, png, put, room, send, status, text, tidy, until, value};
+use super::support::{
+    EICAR, bytes, execute, id, png, presign, put, room, send, status, text, tidy, until, value,
+};
 use crate::{app, plan};
 
 async fn app_with_scanner(clamd: &Clamd) -> TestApp {
@@ -228,11 +230,7 @@ async fn an_upload_whose_job_was_lost_gets_another() {
     let t = app().await;
     let a = t.tenant("a").await;
     let upload = send(&a, text("a.txt"), "hello").await;
-    let pending = a
-        .post("/files/upload/presign", text("b.txt"))
-        .await
-        .created()
-        .json;
+    let pending = presign(&a, text("b.txt")).await;
     execute(&t, "delete from ally.jobs").await;
     t.pass(Duration::from_secs(600 + 3601)).await;
     tidy(&t).await;

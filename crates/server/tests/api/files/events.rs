@@ -7,13 +7,13 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use testkit::Client;
 
-use super::support::{id, text};
+use super::support::{id, presign, text};
 use crate::app;
 
 /// Begins an upload; the path of its events, which has one until the bytes come.
 async fn followed(client: &Client) -> String {
-    let upload = client.post("/files/upload/presign", text("a.txt")).await;
-    format!("/files/{}/events", id(&upload.created().json))
+    let upload = presign(client, text("a.txt")).await;
+    format!("/files/{}/events", id(&upload))
 }
 
 /// What a stream said until it ended, long before its time is over.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use testkit::STORE_EVENT_TOKEN;
 
-use super::support::{bytes, fetch, id, png, put, room, send, sha256_hex, status, store, text, until, value};
+use super::support::{
+    bytes, fetch, id, png, presign, put, room, send, sha256_hex, status, store, text, until, value,
+};
 use crate::app;
 
 #[tokio::test]
@@ -156,11 +158,7 @@ async fn completing_makes_it_immediate_where_nobody_reports_uploads() {
     let t = app().await;
     t.ignore_store();
     let a = t.tenant("a").await;
-    let upload = a
-        .post("/files/upload/presign", text("a.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&a, text("a.txt")).await;
     let complete = format!("/files/{}/complete", id(&upload));
     a.post(&complete, json!({})).await.problem(409, "upload-missing");
     assert_eq!(put(&upload, "hello").await, 200);
@@ -184,11 +182,7 @@ async fn an_arrival_that_nobody_reports_is_found_by_looking() {
     let t = app().await;
     t.ignore_store();
     let a = t.tenant("a").await;
-    let upload = a
-        .post("/files/upload/presign", text("a.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&a, text("a.txt")).await;
     t.pass(Duration::from_secs(6)).await;
     t.run_jobs().await;
     assert_eq!(put(&upload, "hello").await, 200);
@@ -208,11 +202,7 @@ async fn a_remote_store_reports_uploads_with_its_token() {
     let t = app().await;
     t.ignore_store();
     let a = t.tenant("a").await;
-    let upload = a
-        .post("/files/upload/presign", text("a.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&a, text("a.txt")).await;
     assert_eq!(put(&upload, "hello").await, 200);
     let key = format!("{}%2F{}", a.company(), id(&upload));
     let event = |key: &str| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use storage::{Bucket, Content};
 
-use super::support::{bytes, id, put, send, store, text, value};
+use super::support::{bytes, id, presign, put, send, store, text, value};
 use crate::app;
 
 async fn object(t: &testkit::TestApp, bucket: Bucket, key: &str) {
@@ -23,11 +23,7 @@ async fn a_sweep_finds_orphans_of_both_kinds_and_a_dry_run_leaves_them() {
     let kept = store(&t, &a, text("kept.txt"), "hello").await;
     let lost = store(&t, &a, text("lost.txt"), "hello").await;
     t.ignore_store();
-    let open = a
-        .post("/files/upload/presign", text("open.txt"))
-        .await
-        .created()
-        .json;
+    let open = presign(&a, text("open.txt")).await;
     assert_eq!(put(&open, "hello").await, 200);
 
     let company = a.company();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 
-use super::support::{execute, id, room, status, store, text};
+use super::support::{execute, id, presign, room, status, store, text};
 use crate::app;
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn of_two_hundred_uploads_at_once_exactly_as_many_begin_as_there_is_room_f
 async fn an_upload_that_never_comes_gives_its_room_back() {
     let t = app().await;
     let a = t.tenant("a").await;
-    let upload = a.post("/files/upload/presign", sized(KIB)).await.created().json;
+    let upload = presign(&a, sized(KIB)).await;
     assert_eq!(room(&t).await, "0 1024 1");
     t.pass(Duration::from_secs(600)).await;
     t.run_jobs().await;
@@ -127,11 +127,7 @@ async fn a_small_quota_still_takes_files_of_undeclared_size() {
     a.post("/files/upload/presign", sized(996))
         .await
         .problem(409, "storage-quota-exceeded");
-    let upload = a
-        .post("/files/upload/presign", text("b.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&a, text("b.txt")).await;
     assert_eq!(upload["max_size"], 995);
     a.post("/files/upload/presign", text("b.txt"))
         .await

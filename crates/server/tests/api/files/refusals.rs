@@ -5,8 +5,8 @@ use serde_json::json;
 use super::clamd::Clamd;
 use super::crash::app_with;
 use super::support::{
-    EICAR, bytes, execute, fetch, http, id, png, put, put_with, room, send, sha256_base64, sha256_hex,
-    status, store, text, until, value,
+    EICAR, bytes, execute, fetch, http, id, png, presign, put, put_with, room, send, sha256_base64,
+    sha256_hex, status, store, text, until, value,
 };
 use crate::app;
 
@@ -17,7 +17,7 @@ async fn the_store_itself_refuses_what_was_not_declared() {
     let mut new = text("a.txt");
     new["size"] = 5.into();
     new["sha256"] = sha256_hex(b"hello").into();
-    let upload = a.post("/files/upload/presign", new).await.created().json;
+    let upload = presign(&a, new).await;
     assert_eq!(upload["max_size"], 5);
     assert_eq!(
         upload["headers"],
@@ -55,11 +55,7 @@ async fn the_store_itself_refuses_what_was_not_declared() {
 async fn an_upload_url_writes_nothing_but_its_own_quarantine_key() {
     let t = app().await;
     let a = t.tenant("a").await;
-    let upload = a
-        .post("/files/upload/presign", text("a.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&a, text("a.txt")).await;
     let url = upload["upload_url"].as_str().expect("a URL");
     for other in [
         url.replace("ally360-quarantine", "ally360"),

@@ -9,7 +9,9 @@ use testkit::{SampleStore, TestApp, external_store};
 
 use super::clamd::Clamd;
 use super::crash::app_with;
-use super::support::{EICAR, bytes, execute, id, put, quarantined, send, status, text, until, value};
+use super::support::{
+    EICAR, bytes, execute, id, presign, put, quarantined, send, status, text, until, value,
+};
 use crate::app;
 
 /// When the other bytes are put.
@@ -47,11 +49,7 @@ async fn replay(moment: Moment, store: Option<StorageConfig>) {
     let a = t.tenant("a").await;
     for round in 0..rounds() {
         let (first, second) = (format!("hello {round}"), format!("malware {round}"));
-        let upload = a
-            .post("/files/upload/presign", text("a.txt"))
-            .await
-            .created()
-            .json;
+        let upload = presign(&a, text("a.txt")).await;
         let id = id(&upload);
         assert_eq!(put(&upload, first.clone()).await, 200);
         a.post(&format!("/files/{id}/complete"), json!({})).await.ok();
@@ -223,11 +221,7 @@ async fn what_is_put_while_a_file_is_processed_goes_when_that_ends() {
 async fn no_upload_is_larger_than_the_largest_file_of_any_module() {
     let t = app().await;
     let a = t.tenant("a").await;
-    let upload = a
-        .post("/files/upload/presign", text("a.txt"))
-        .await
-        .created()
-        .json;
+    let upload = presign(&a, text("a.txt")).await;
     let most = 50 * 1024 * 1024;
     let refused = put(&upload, vec![b'a'; most + 1]).await;
     assert!(refused.is_client_error(), "{refused}");

@@ -74,9 +74,14 @@ pub async fn status(client: &Client, id: &str) -> String {
     }
 }
 
+/// Begins an upload. Returns the answer.
+pub async fn presign(client: &Client, new: Value) -> Value {
+    client.post("/files/upload/presign", new).await.created().json
+}
+
 /// Begins an upload, sends the bytes and waits until the arrival was noticed. Returns the presign answer.
 pub async fn send(client: &Client, new: Value, bytes: impl Into<Vec<u8>>) -> Value {
-    let upload = client.post("/files/upload/presign", new).await.created().json;
+    let upload = presign(client, new).await;
     assert_eq!(put(&upload, bytes).await, StatusCode::OK);
     let id = id(&upload);
     until(async || status(client, &id).await != "pending").await;
