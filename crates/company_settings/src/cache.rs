@@ -85,10 +85,10 @@ pub(crate) struct Row {
 
 impl Row {
     /// What is chosen, the time zone among it.
-    pub fn chosen(self) -> Chosen {
-        let mut chosen = self.settings.0;
-        if let Some(zone) = self.time_zone {
-            chosen.insert("time_zone".to_owned(), Value::String(zone));
+    pub fn chosen(&self) -> Chosen {
+        let mut chosen = self.settings.0.clone();
+        if let Some(zone) = &self.time_zone {
+            chosen.insert("time_zone".to_owned(), Value::String(zone.clone()));
         }
         Chosen(chosen)
     }
@@ -97,9 +97,11 @@ impl Row {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn over(self, defaults: &CompanySettings) -> Result<CompanySettings> {
-        let version = self.version;
+    pub fn over(&self, defaults: &CompanySettings) -> Result<CompanySettings> {
         let settings = self.chosen().over(defaults)?;
-        Ok(CompanySettings { version, ..settings })
+        Ok(CompanySettings {
+            version: self.version,
+            ..settings
+        })
     }
 }

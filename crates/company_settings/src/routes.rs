@@ -11,6 +11,7 @@ use kernel::changes::Changed;
 use kernel::perm::Permission;
 use kernel::prelude::*;
 use serde_json::Value;
+use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::cache::{Row, SettingsCache};
@@ -67,18 +68,23 @@ async fn update(
     );
     let row = row.fetch_one(&mut *tx).await?;
     if_match.check(row.version)?;
-    let (version, before) = (row.version, row.chosen());
-    let changed = Changed(tx.caller().tenant_id);
+    let before = row.chosen();
     let after = before.patched(&patch, defaults)?;
-    if after == before {
-        // What others have read still fits.
-        let settings = before.over(defaults)?;
-        return Ok((
-            Extension(changed),
-            Tagged(CompanySettings { version, ..settings }),
-        ));
-    }
-    let Chosen(mut chosen) = after;
+    // Where nothing changes, what others have read still fits.
+    let row = if after == before {
+        row
+    } else {
+        keep(&mut tx, after, defaults).await?
+    };
+    let changed = Changed(tx.caller().tenant_id);
+    Ok((Extension(changed), Tagged(row.over(defaults)?)))
+}
+
+async fn keep(
+    conn: &mut PgConnection,
+    Chosen(mut chosen): Chosen,
+    defaults: &CompanySettings,
+) -> Result<Row> {
     let zone = match chosen.remove("time_zone") {
         Some(Value::String(zone)) => time_zone_name(&zone).filter(|zone| *zone != defaults.time_zone),
         _ => None,
@@ -90,6 +96,5 @@ async fn update(
         Json(chosen) as _,
         zone
     );
-    let row = row.fetch_one(&mut *tx).await?;
-    Ok((Extension(changed), Tagged(row.over(defaults)?)))
+    Ok(row.fetch_one(conn).await?)
 }

@@ -52,17 +52,17 @@ pub(crate) async fn mark_uploaded<P>(tx: &mut TenantTx<P>, id: FileId) -> Result
 pub async fn arrived(app: &App, key: &str) -> Result<()> {
     let id = |text: &str| text.parse::<Uuid>().ok();
     let parts: Vec<&str> = key.split('/').collect();
-    match parts[..] {
-        ["users", user, upload] => match (id(user), id(upload)) {
-            (Some(user), Some(upload)) => avatars::arrived(app, user, upload).await,
-            _ => Ok(()),
-        },
-        [company, file] => match (id(company), id(file)) {
-            (Some(company), Some(file)) => file_arrived(app, company, FileId(file), key).await,
-            _ => Ok(()),
-        },
-        _ => Ok(()),
+    if let ["users", user, upload] = parts[..]
+        && let (Some(user), Some(upload)) = (id(user), id(upload))
+    {
+        return avatars::arrived(app, user, upload).await;
     }
+    if let [company, file] = parts[..]
+        && let (Some(company), Some(file)) = (id(company), id(file))
+    {
+        return file_arrived(app, company, FileId(file), key).await;
+    }
+    Ok(())
 }
 
 /// A URL works until it expires, whatever has become of its upload: what it writes when the outcome is known, no

@@ -139,7 +139,6 @@ pub async fn authenticate_again(
 ) -> Response {
     let access = demanded(&request);
     if !request.method().is_safe()
-        && access != Access::Operator
         && let Err(error) = resolve(&identity, access, &mut request).await
     {
         return error.into_response();
@@ -153,21 +152,19 @@ fn demanded(request: &Request) -> Access {
     access_of(request.method(), path.map_or("", MatchedPath::as_str))
 }
 
-/// Puts the caller into the request's extensions; returns the company's id for the response.
+/// Puts the caller, where there is one, into the request's extensions; returns the company's id for the response.
 async fn resolve(identity: &Identity, access: Access, request: &mut Request) -> Result<Option<HeaderValue>> {
-    if access == Access::Public {
-        return Ok(None);
-    }
     let caller = match access {
+        Access::Public | Access::Operator => return Ok(None),
         Access::Business => identity.caller(request.headers()).await?,
-        _ => {
+        Access::User | Access::UserWithOptionalCompany => {
             let claims = identity.0.tokens.verify(bearer(request.headers())?)?;
             let callers = &identity.0.callers;
-            let named = access == Access::UserWithOptionalCompany;
-            let named = named
-                .then(|| company(request.headers(), claims.tenant_id))
-                .transpose()?;
-            let Some(tenant) = named.flatten() else {
+            let tenant = match access {
+                Access::UserWithOptionalCompany => company(request.headers(), claims.tenant_id)?,
+                _ => None,
+            };
+            let Some(tenant) = tenant else {
                 Span::current().record("user.id", tracing::field::display(claims.sub));
                 request
                     .extensions_mut()

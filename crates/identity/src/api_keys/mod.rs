@@ -292,16 +292,21 @@ async fn find(mut tx: TenantTx<ApiKeysRead>, Path(id): Path<ApiKeyId>) -> Result
     Ok(Tagged(found(&mut tx, id).await?))
 }
 
-/// Locks the key that the client saw, or fails. Returns its permissions.
-async fn lock(conn: &mut PgConnection, id: ApiKeyId, if_match: &IfMatch) -> Result<Vec<String>> {
+/// Locks the key that the client saw, or fails. Returns what the caller may, and what the key may.
+async fn lock(
+    tx: &mut TenantTx<ApiKeysWrite>,
+    id: ApiKeyId,
+    if_match: &IfMatch,
+) -> Result<(Grants, Vec<String>)> {
+    let grants = take_turn(tx).await?;
     let key = sqlx::query!(
         "select version, permissions from api_keys where id = $1 and revoked_at is null for update",
         id as _
     )
-    .fetch_one(conn)
+    .fetch_one(&mut **tx)
     .await?;
     if_match.check(key.version)?;
-    Ok(key.permissions)
+    Ok((grants, key.permissions))
 }
 
 /// Rename an API key. Who lacks one of its permissions may not.
@@ -314,8 +319,7 @@ async fn update(
     if_match: IfMatch,
     Valid(patch): Valid<ApiKeyPatch>,
 ) -> Result<Tagged<ApiKey>> {
-    let grants = take_turn(&mut tx).await?;
-    let permissions = lock(&mut tx, id, &if_match).await?;
+    let (grants, permissions) = lock(&mut tx, id, &if_match).await?;
     must_hold(&grants, &permissions)?;
     sqlx::query!(
         "update api_keys set name = coalesce($2, name) where id = $1",
@@ -335,7 +339,6 @@ async fn revoke(
     Path(id): Path<ApiKeyId>,
     if_match: IfMatch,
 ) -> Result<NoContent> {
-    take_turn(&mut tx).await?;
     lock(&mut tx, id, &if_match).await?;
     sqlx::query!("update api_keys set revoked_at = now() where id = $1", id as _)
         .execute(&mut *tx)
