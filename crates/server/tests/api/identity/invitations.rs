@@ -278,6 +278,7 @@ async fn a_stranger_is_mailed_five_times_whoever_invites_him_how_often() {
             .problem(409, "invitation-pending");
     }
     b.post(&resend, Value::Null).await.ok();
+    t.run_jobs().await;
     // Whoever is invited still gets a mail that he asks for when he has lost his password.
     let body = json!({"email": luz.email});
     t.anonymous()
