@@ -25,6 +25,7 @@ pub mod output;
 pub mod page;
 pub mod patch;
 pub mod perm;
+pub mod places;
 pub mod text;
 pub mod trace;
 pub mod types;

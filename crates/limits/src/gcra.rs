@@ -29,7 +29,7 @@ impl From<Rate> for Quota {
 }
 
 impl Quota {
-    /// How far a key is ahead of `now`. A clock that was put back costs a window, and no more.
+    /// How far a key is ahead of `now`; never more than a window, whatever the clock was when it was charged.
     pub fn ahead(self, done: i64, now: i64) -> i64 {
         (done - now).clamp(0, self.within)
     }

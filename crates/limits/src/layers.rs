@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -67,6 +68,17 @@ pub async fn by_caller(State(limits): State<Limits>, request: Request, next: Nex
     let mut response = next.run(request).await;
     headers::tell(&limits, &charges, response.headers_mut());
     response
+}
+
+/// Before the body is read: room for it, of which its company has no more than half.
+pub async fn hold_body(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let (_, party) = limits.party(request.extensions());
+    let declared = request.body().size_hint().exact();
+    let Some(_room) = limits.0.bodies.room(party, declared) else {
+        counter!("ally360_limits_hit_total", "limit" => "bodies").increment(1);
+        return Error::new(&OVERLOADED).into_response();
+    };
+    next.run(request).await
 }
 
 /// Around the transaction, when the body has arrived: a slot, in its company's turn.

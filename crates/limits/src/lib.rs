@@ -1,6 +1,7 @@
 //! How much anybody may ask for: so many requests per time of a company, a user, an API key and an address,
 //! and for each company a fair share of what can be done at once. docs/limits.md tells it whole.
 
+mod bodies;
 mod charge;
 mod companies;
 mod gate;
@@ -13,7 +14,7 @@ mod shared;
 
 pub use companies::{company_limits, set_company_limit};
 pub use gate::{Gate, Permit, Refusal, Size};
-pub use layers::{admit, by_address, by_caller};
+pub use layers::{admit, by_address, by_caller, hold_body};
 pub use policies::{Policies, Policy};
 
 use std::sync::Arc;
@@ -29,7 +30,9 @@ use kernel::module::Module;
 use kernel::origin::subscriber;
 use metrics::counter;
 use redis_link::RedisLink;
+use uuid::Uuid;
 
+use bodies::Bodies;
 use charge::{Charge, Key};
 use local::Local;
 
@@ -48,6 +51,7 @@ struct Shared {
     companies: Gate,
     /// All others, so that neither waits for the other.
     others: Gate,
+    bodies: Bodies,
 }
 
 impl Limits {
@@ -75,6 +79,7 @@ impl Limits {
             clock: app.clock.clone(),
             companies: Gate::new("companies", companies),
             others: Gate::new("others", others),
+            bodies: Bodies::up_to(app.config.http.max_body_bytes as u64),
         }))
     }
 
@@ -100,12 +105,14 @@ impl Limits {
             if !wanted(policy.scope) {
                 return None;
             }
-            let own = caller.and_then(|caller| caller.limits.rate(&policy.name));
+            let own = caller.and_then(|caller| Some((caller.tenant_id, caller.limits.rate(&policy.name)?)));
+            let who = who(policy.scope)?;
             let key = Key {
                 policy: *place,
-                who: who(policy.scope)?,
+                // A rate of one company counts what is asked in that company.
+                who: own.map_or(who, |(tenant, _)| in_company(who, tenant)),
             };
-            Some(Charge::new(key, own.unwrap_or(policy.rate)))
+            Some(Charge::new(key, own.map_or(policy.rate, |(_, rate)| rate)))
         };
         places.iter().filter_map(charge).collect()
     }
@@ -141,6 +148,11 @@ impl Limits {
         let user = known.get::<UserCaller>().map(|user| user.user_id.as_u128());
         (&self.0.others, user.or_else(|| address(known)).unwrap_or(0))
     }
+}
+
+/// Another key for each company.
+fn in_company(who: u128, tenant: Uuid) -> u128 {
+    Uuid::new_v5(&tenant, &who.to_be_bytes()).as_u128()
 }
 
 fn address(known: &Extensions) -> Option<u128> {

@@ -29,8 +29,14 @@ impl Local {
     pub fn take(&self, charges: &mut [Charge], now: i64) -> bool {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         for charge in &mut *charges {
-            let until = done.get(&charge.key).copied().unwrap_or(0);
-            charge.ahead = charge.quota.ahead(until, now);
+            let Some(until) = done.get_mut(&charge.key) else {
+                charge.ahead = 0;
+                continue;
+            };
+            charge.ahead = charge.quota.ahead(*until, now);
+            // Kept also when it is refused: a clock that was put back, or a rate that is another now, would otherwise
+            // refuse until then.
+            *until = (*until).min(now + charge.quota.within);
         }
         let admitted = charges.iter().all(Charge::is_admitted);
         if admitted {
@@ -107,6 +113,31 @@ mod tests {
             local.give_back(&mut charges);
             assert_eq!(charges[0].quota.remaining(charges[0].ahead), 3);
         }
+    }
+
+    #[test]
+    fn a_clock_put_back_costs_a_window_at_most() {
+        let (local, hour) = (Local::default(), 3_600_000_000);
+        for _ in 0..3 {
+            assert!(local.take(&mut [charge(0, 1)], 2 * hour));
+        }
+        // By an hour: then a third of the minute's three are back after a third of a minute.
+        assert!(!local.take(&mut [charge(0, 1)], hour));
+        assert!(!local.take(&mut [charge(0, 1)], hour + 19_000_000));
+        assert!(local.take(&mut [charge(0, 1)], hour + 20_000_000));
+    }
+
+    #[test]
+    fn a_rate_that_is_raised_again_counts_at_once() {
+        let local = Local::default();
+        let slow = Rate {
+            requests: 1,
+            seconds: 86_400,
+        };
+        let key = Key { policy: 0, who: 1 };
+        assert!(local.take(&mut [Charge::new(key, slow)], 1));
+        assert!(!local.take(&mut [charge(0, 1)], 1));
+        assert!(local.take(&mut [charge(0, 1)], 20_000_001));
     }
 
     #[test]

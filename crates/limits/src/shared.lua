@@ -9,6 +9,11 @@ for i, key in ipairs(KEYS) do
   local done = tonumber(redis.call('GET', key) or 0)
   local ahead = math.max(0, math.min(done - now, within))
   answer[i + 1] = ahead
+  -- Kept also when it is refused: a clock that was put back, or a rate that is another now, would otherwise refuse
+  -- until then.
+  if done - now > within then
+    redis.call('SET', key, string.format('%.0f', now + within), 'PX', math.ceil(within / 1000))
+  end
   if ahead + every > within then
     answer[1] = 0
   end

@@ -41,6 +41,7 @@ pub fn guard(router: Router<App>, app: &App, identity: Identity, limits: &Limits
         .layer(from_fn_with_state(limits.clone(), limits::by_address))
         .layer(from_fn_with_state(identity.clone(), identity::authenticate))
         .layer(from_fn_with_state(limits.clone(), limits::by_caller))
+        .layer(from_fn_with_state(limits.clone(), limits::hold_body))
         .layer(from_fn_with_state(app.clone(), kernel::db::received))
         .layer(from_fn_with_state(limits.clone(), limits::admit))
         .layer(from_fn_with_state(identity, identity::authenticate_again))

@@ -24,6 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use kernel::app::App;
+use kernel::places::Place;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,7 @@ use tower::util::ServiceExt;
 use tower::{BoxError, Service};
 
 use activity::{Activity, Paced, Watched};
-use admission::{Admission, Slot};
+use admission::Admission;
 
 /// Bounds the state one HTTP/1 request may build up in the header parser.
 const MAX_HEADERS: usize = 64;
@@ -140,7 +141,7 @@ where
 
     while let Some((stream, peer)) = stop.now.run_until_cancelled(accept(&listener)).await {
         match admission.admit(peer.ip()) {
-            Some(slot) => drop(tasks.spawn(server.clone().connection(stream, peer, slot))),
+            Some(place) => drop(tasks.spawn(server.clone().connection(stream, peer, place))),
             None => admission.refuse(stream, &tasks),
         }
     }
@@ -190,8 +191,8 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Serves one connection to its end; `_slot` is its place among the open connections.
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, _slot: Slot) {
+    /// Serves one connection to its end; `_place` is its place among the open connections.
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
         let Self {
             service,
             limits,

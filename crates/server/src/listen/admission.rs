@@ -1,10 +1,10 @@
 //! Who may connect: a bound on open connections, in all and per address, and the answer to those above it.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kernel::places::{Place, Places};
 use metrics::counter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,50 +23,33 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     \r\n\
     {\"type\":\"/problems/overloaded\",\"title\":\"Too many connections\",\"status\":503}";
 
-/// Counts the open connections. 0 as `max_per_ip` is unlimited.
+/// Admits to places, and tells those who find none.
 pub(super) struct Admission {
-    max: usize,
-    max_per_ip: usize,
-    open: Arc<Mutex<Open>>,
+    places: Places,
     refusals: Arc<Semaphore>,
 }
 
-#[derive(Default)]
-struct Open {
-    total: usize,
-    by_network: HashMap<IpAddr, usize>,
-}
-
 impl Admission {
+    /// 0 as `max_per_ip` is unlimited.
     pub(super) fn new(max: usize, max_per_ip: usize) -> Self {
         Self {
-            max,
-            max_per_ip,
-            open: Arc::default(),
+            places: Places::new(max, max_per_ip),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         }
     }
 
     /// A place for a connection from `ip`, free again when dropped; `None` above a limit.
-    pub(super) fn admit(&self, ip: IpAddr) -> Option<Slot> {
-        let network = network(ip);
-        let mut open = lock(&self.open);
-        let of_network = open.by_network.get(&network).copied().unwrap_or(0);
-        if open.total >= self.max || (self.max_per_ip > 0 && of_network >= self.max_per_ip) {
+    pub(super) fn admit(&self, ip: IpAddr) -> Option<Place> {
+        let place = self.places.take(ip);
+        if place.is_none() {
             counter!("ally360_limits_hit_total", "limit" => "connections").increment(1);
-            return None;
         }
-        open.total += 1;
-        open.by_network.insert(network, of_network + 1);
-        Some(Slot {
-            network,
-            open: Arc::clone(&self.open),
-        })
+        place
     }
 
     /// Connections now open.
     pub(super) fn open(&self) -> usize {
-        lock(&self.open).total
+        self.places.open()
     }
 
     /// Answers `503` and closes, in a task of `tasks`.
@@ -91,37 +74,6 @@ impl Admission {
             let _ = tokio::time::timeout(REFUSAL_TIMEOUT, answer).await;
         });
     }
-}
-
-/// The place of one open connection.
-pub(super) struct Slot {
-    network: IpAddr,
-    open: Arc<Mutex<Open>>,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut open = lock(&self.open);
-        open.total -= 1;
-        if let Some(count) = open.by_network.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                open.by_network.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// What one subscriber holds: an IPv4 address, or an IPv6 /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
-}
-
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -156,22 +108,5 @@ mod tests {
             "body has {} bytes",
             body.len()
         );
-    }
-
-    #[test]
-    fn addresses_of_one_subscriber_share_a_limit() {
-        let admission = Admission::new(10, 1);
-        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let _first = [
-            admission.admit(ip("2001:db8::1")),
-            admission.admit(ip("192.0.2.1")),
-        ];
-        assert!(admission.admit(ip("2001:db8::ffff")).is_none(), "same /64");
-        assert!(admission.admit(ip("2001:db8:0:1::1")).is_some(), "another /64");
-        assert!(
-            admission.admit(ip("::ffff:192.0.2.1")).is_none(),
-            "the same IPv4 address, mapped"
-        );
-        assert!(admission.admit(ip("192.0.2.2")).is_some(), "another IPv4 address");
     }
 }

@@ -340,3 +340,24 @@ async fn the_kit_asks_as_often_as_it_likes() {
         a.get("/brands").await.ok();
     }
 }
+
+#[tokio::test]
+async fn a_rate_of_one_companys_own_counts_what_is_asked_in_it() {
+    let t = limited(100).await;
+    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
+    let mut elsewhere = a.in_company(b.company());
+    t.join(&mut elsewhere, "owner").await;
+    let rate = Rate::parse("2/day").expect("a rate");
+    set_company_limit(&t.app, a.company(), "reads-user", Some(rate))
+        .await
+        .expect("a limit");
+    let began = Instant::now();
+    while a.get("/brands").await.status != 429 {
+        assert!(began.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..3 {
+        elsewhere.get("/brands").await.ok();
+    }
+    a.get("/brands").await.problem(429, "rate-limited");
+}

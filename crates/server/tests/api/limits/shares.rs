@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use kernel::limit::Rate;
 use limits::set_company_limit;
 use sqlx::Executor;
-use testkit::{Answer, TestApp};
+use testkit::{Answer, Client, TestApp};
 use tokio::time::sleep;
 
 use super::{PATIENCE, limited};
+use crate::app;
 
 #[tokio::test]
 async fn a_company_whose_requests_are_stuck_waits_for_itself() {
@@ -89,4 +90,55 @@ async fn a_storm_on_one_company_is_refused_and_another_works() {
     };
     tokio::join!(storm, neighbour);
     a.get("/auth/me").await.ok();
+}
+
+/// Bodies that never end: they are held before their requests have a slot.
+#[tokio::test]
+async fn a_companys_bodies_take_no_more_than_its_share_of_memory() {
+    let t = app().await;
+    let (a, b) = (t.tenant("a").await, t.tenant("b").await);
+    let service = server::service(&t.app);
+    let endless = |client: &Client| {
+        let request = http::Request::post("/brands")
+            .header("authorization", format!("Bearer {}", client.token))
+            .header("x-company-id", client.company().to_string())
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from_stream(futures::stream::pending::<
+                std::io::Result<axum::body::Bytes>,
+            >()))
+            .expect("a request");
+        let service = service.clone();
+        async move {
+            tower::util::ServiceExt::oneshot(service, request)
+                .await
+                .expect("an answer")
+        }
+    };
+    let held: Vec<_> = (0..64).map(|_| t.app.tasks.spawn(endless(&a))).collect();
+    sleep(Duration::from_millis(500)).await;
+    let refused = endless(&a).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    // Small ones are not counted, and another company has a share of its own.
+    let brand = || serde_json::json!({"name": uuid::Uuid::new_v4().to_string()});
+    for client in [
+        &Client::of(service.clone())
+            .with_token(&a.token)
+            .in_company(a.company()),
+        &b,
+    ] {
+        client.post("/brands", brand()).await.created();
+    }
+    let other = t.app.tasks.spawn(endless(&b));
+    sleep(Duration::from_millis(300)).await;
+    assert!(!other.is_finished());
+    for request in held {
+        request.abort();
+    }
+    other.abort();
+    sleep(Duration::from_millis(100)).await;
+    let again = t.app.tasks.spawn(endless(&a));
+    sleep(Duration::from_millis(300)).await;
+    assert!(!again.is_finished(), "its room is free again");
+    again.abort();
 }

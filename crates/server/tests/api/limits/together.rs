@@ -155,3 +155,36 @@ async fn a_redis_that_stalls_delays_nobody_for_long_and_fails_nothing() {
     until_up(link, true).await;
     a.get("/brands").await.ok();
 }
+
+/// As after a clock that was ahead, or a rate that was slower.
+#[tokio::test]
+async fn what_lies_further_ahead_than_a_window_comes_back_within_one() {
+    let redis = RedisServer::start(&[]);
+    let t = process(None, &settings(&redis), 100).await;
+    let link: &RedisLink = t.app.part().expect("a link");
+    let a = t.tenant("a").await;
+    a.get("/brands").await.ok();
+    let patience = Duration::from_secs(5);
+    let command = async |script: &'static str| -> i64 {
+        let script = redis_link::redis::Script::new(script);
+        let call = script.prepare_invoke();
+        let asked = link.ask(patience, async |mut connection| {
+            call.invoke_async(&mut connection).await
+        });
+        asked.await.expect("an answer")
+    };
+    let ahead = "local now = redis.call('TIME')[1]
+        for _, key in ipairs(redis.call('KEYS', 'ally360:rate:*')) do
+          redis.call('SET', key, string.format('%.0f', (now + 36000) * 1000000))
+        end
+        return #redis.call('KEYS', 'ally360:rate:*')";
+    assert!(command(ahead).await > 0);
+    a.get("/brands").await.problem(429, "rate-limited");
+    let furthest = "local now, furthest = redis.call('TIME')[1], 0
+        for _, key in ipairs(redis.call('KEYS', 'ally360:rate:*')) do
+          furthest = math.max(furthest, redis.call('GET', key) / 1000000 - now)
+        end
+        return math.ceil(furthest)";
+    let furthest = command(furthest).await;
+    assert!(furthest <= 61, "{furthest} s");
+}
