@@ -31,10 +31,6 @@ impl Job for ChainTrail {
     const NAME: &'static str = "audit.chain_trail";
     const TIMEOUT: Duration = Duration::from_mins(10);
 
-    fn unique_key(&self) -> Option<String> {
-        Some(String::new())
-    }
-
     async fn run(self, cx: JobCx) -> JobResult {
         while !cx.cancelled.is_cancelled() && batch(&cx.app).await? == BATCH {}
         Ok(())

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use kernel::app::App;
-use kernel::error::Result;
-use kernel::job::{Job, JobCx, JobResult};
+use kernel::error::{BUSY, Result};
+use kernel::job::{Job, JobCx, JobError, JobResult};
 use kernel::module::Module;
 use serde::{Deserialize, Serialize};
 
 pub(crate) fn module() -> Module {
     Module::new("audit-retention").every::<RotateTrail>(Duration::from_hours(24))
 }
+
+/// While somebody reads the trail for long, nothing can be dropped.
+const IN_USE_PAUSE: Duration = Duration::from_mins(30);
 
 /// Makes the partitions to come and drops the old ones.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -21,7 +24,12 @@ impl Job for RotateTrail {
     const TIMEOUT: Duration = Duration::from_mins(10);
 
     async fn run(self, cx: JobCx) -> JobResult {
-        Ok(rotate(&cx.app, cx.app.config.audit.audit_months).await?)
+        let rotated = rotate(&cx.app, cx.app.config.audit.audit_months).await;
+        rotated.map_err(|error| match error.code() {
+            // A backup reads the trail.
+            code if code == BUSY.code => JobError::Later(IN_USE_PAUSE, error.into()),
+            _ => error.into(),
+        })
     }
 }
 

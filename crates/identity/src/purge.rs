@@ -7,7 +7,7 @@ use kernel::app::App;
 use kernel::db::SystemTx;
 use kernel::error::Result;
 use kernel::idempotency;
-use kernel::job::{Job, JobCx, JobResult, companies};
+use kernel::job::{Job, JobCx, JobResult, Round, companies};
 use kernel::module::Module;
 use kernel::types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,12 +54,13 @@ impl Job for PurgeIdempotencyKeys {
     const TIMEOUT: Duration = Duration::from_mins(10);
 
     async fn run(self, cx: JobCx) -> JobResult {
-        let mut deleted = 0;
+        let (mut round, mut deleted) = (Round::default(), 0);
         for company in companies(&cx.app).await? {
-            deleted += idempotency::purge(&cx.app, company).await?;
+            let purged = idempotency::purge(&cx.app, company).await;
+            round.note(company, purged.map(|purged| deleted += purged))?;
         }
         tracing::info!(deleted, "idempotency keys deleted");
-        Ok(())
+        round.end()
     }
 }
 
@@ -83,62 +84,70 @@ pub async fn purge_expired(app: &App) -> Result<u64> {
     }
 }
 
+/// Each row is locked as it is chosen: one that is renewed at this moment is left, not deleted after its renewal.
 async fn batch(tx: &mut SystemTx, app: &App) -> Result<u64> {
     let now = app.clock.now();
     let before = |kept: SignedDuration| Timestamp(now - kept);
     let deletions = [
         sqlx::query!(
-            "delete from sessions where id in (select id from sessions where expires_at < $1 or revoked_at < $1 limit $2)",
+            "delete from sessions where id in
+               (select id from sessions where expires_at < $1 or revoked_at < $1 limit $2 for update skip locked)",
             before(KEPT) as _,
             BATCH
         ),
         sqlx::query!(
-            "delete from email_tokens where id in (select id from email_tokens where expires_at < $1 limit $2)",
+            "delete from email_tokens where id in
+               (select id from email_tokens where expires_at < $1 limit $2 for update skip locked)",
             before(KEPT) as _,
             BATCH
         ),
         sqlx::query!(
-            "delete from email_changes where id in (select id from email_changes where expires_at < $1 limit $2)",
+            "delete from email_changes where id in
+               (select id from email_changes where expires_at < $1 limit $2 for update skip locked)",
             Timestamp(now) as _,
             BATCH
         ),
         sqlx::query!(
-            "delete from mail_requests where id in (select id from mail_requests where created_at < $1 limit $2)",
+            "delete from mail_requests where id in
+               (select id from mail_requests where created_at < $1 limit $2 for update skip locked)",
             before(REQUESTS_KEPT) as _,
             BATCH
         ),
         sqlx::query!(
             "delete from known_devices where (user_id, device) in
-               (select user_id, device from known_devices where seen_at < $1 limit $2)",
+               (select user_id, device from known_devices where seen_at < $1 limit $2 for update skip locked)",
             before(DEVICES_KEPT) as _,
             BATCH
         ),
         sqlx::query!(
-            "delete from attempts where key in (select key from attempts where forgotten_at < $1 limit $2)",
+            "delete from attempts where key in
+               (select key from attempts where forgotten_at < $1 limit $2 for update skip locked)",
             Timestamp(now) as _,
             BATCH
         ),
         sqlx::query!(
             "delete from user_idempotency_keys where (caller_id, key_hash) in
-               (select caller_id, key_hash from user_idempotency_keys where created_at < $1 limit $2)",
+               (select caller_id, key_hash from user_idempotency_keys where created_at < $1 limit $2 for update skip locked)",
             before(idempotency::KEPT) as _,
             BATCH
         ),
         sqlx::query!(
-            "delete from allowances where key in (select key from allowances where spent_until < $1 limit $2)",
+            "delete from allowances where key in
+               (select key from allowances where spent_until < $1 limit $2 for update skip locked)",
             Timestamp(now) as _,
             BATCH
         ),
         sqlx::query!(
             "delete from invitations where (tenant_id, id) in
-               (select tenant_id, id from invitations where expires_at < $1 limit $2)",
+               (select tenant_id, id from invitations where expires_at < $1 limit $2 for update skip locked)",
             before(INVITATIONS_KEPT) as _,
             BATCH
         ),
         sqlx::query!(
             "delete from users where id in
                (select id from users where email_verified_at is null and deleted_at is null and last_login_at is null
-                   and created_at < $1 and not exists (select from memberships where user_id = users.id) limit $2)",
+                   and created_at < $1 and not exists (select from memberships where user_id = users.id)
+                 limit $2 for update skip locked)",
             before(UNVERIFIED_KEPT) as _,
             BATCH
         ),

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::db::Db;
+use crate::db::{Db, heard};
 
 /// How long something cached may be used without hearing of changes.
 pub const MAX_AGE: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ impl Changes {
         self.missed();
         self.0.connected.store(true, SeqCst);
         info!("hearing changes");
-        while let Some(notification) = listener.try_recv().await? {
+        while let Some(notification) = heard(&mut listener).await? {
             match notification.payload().parse() {
                 Ok(id) => self.heard(id).await,
                 Err(_) => self.missed(),

@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::actor;
 use crate::app::App;
 use crate::caller::{Caller, Cause, UserCaller};
 use crate::db::{SystemTx, TenantTx};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, UNAVAILABLE};
 use crate::limit::Overrides;
 use crate::permissions;
 use crate::trace::TraceContext;
@@ -86,6 +87,8 @@ pub struct JobCx {
     pub job_id: Uuid,
     /// Number of this run, from 1; the fencing token.
     pub attempt: i32,
+    /// Earlier runs that failed, of [`Job::MAX_ATTEMPTS`].
+    pub failures: i32,
     /// The user or API key that caused it.
     pub created_by: Option<Uuid>,
     /// The request that caused it; what the job enqueues carries it on.
@@ -95,6 +98,8 @@ pub struct JobCx {
     pub cancelled: CancellationToken,
     /// Shared by all clones: [`commit`](JobCx::commit) ended the job.
     pub committed: Arc<AtomicBool>,
+    /// What goes on when the run is cut; its end is waited for before the run's is recorded.
+    pub uncut: TaskTracker,
 }
 
 static BACKGROUND: LazyLock<Arc<BTreeSet<&'static str>>> =
@@ -145,6 +150,48 @@ pub async fn companies(app: &App) -> Result<Vec<Uuid>> {
     let mut tx = app.db.system().await?;
     let companies = sqlx::query_scalar!("select tenant_id from companies order by tenant_id");
     Ok(companies.fetch_all(&mut *tx).await?)
+}
+
+/// A round through all companies: one whose part fails keeps none that come after it waiting.
+#[derive(Default)]
+pub struct Round {
+    failed: usize,
+    first: Option<Error>,
+}
+
+impl Round {
+    /// Takes note of how a company's part ended.
+    ///
+    /// # Errors
+    /// Its error, when that is no fault of this company: the database is away, and the round would find it so with
+    /// each.
+    pub fn note(&mut self, company: Uuid, outcome: Result<()>) -> Result<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        if error.code() == UNAVAILABLE.code {
+            return Err(error);
+        }
+        tracing::error!(
+            tenant.id = %company,
+            cause = error.with_cause(),
+            "a company's part of a round failed"
+        );
+        self.failed += 1;
+        self.first.get_or_insert(error);
+        Ok(())
+    }
+
+    /// Ends the round.
+    ///
+    /// # Errors
+    /// When any company's part failed, with the first error.
+    pub fn end(self) -> JobResult {
+        match self.first {
+            None => Ok(()),
+            Some(first) => Err(anyhow::Error::from(first)
+                .context(format!("{} companies were left out", self.failed))
+                .into()),
+        }
+    }
 }
 
 impl JobCx {
@@ -243,7 +290,7 @@ impl<P> TenantTx<P> {
             cause: self.cause().clone(),
         };
         self.ring_after_commit();
-        insert(self, job, &origin, delay).await
+        insert(self, job, job.unique_key(), &origin, delay).await
     }
 }
 
@@ -257,7 +304,19 @@ impl SystemTx {
             cause: actor::Origin::current().cause(),
             ..Origin::default()
         };
-        insert(self, job, &origin, Duration::ZERO).await
+        insert(self, job, job.unique_key(), &origin, Duration::ZERO).await
+    }
+
+    /// Enqueues a periodic job, unless that of an earlier period still waits or runs.
+    async fn enqueue_periodic<J: Job + Default>(&mut self) -> Result<Option<Uuid>> {
+        insert(
+            self,
+            &J::default(),
+            Some(String::new()),
+            &Origin::default(),
+            Duration::ZERO,
+        )
+        .await
     }
 }
 
@@ -272,6 +331,7 @@ struct Origin {
 async fn insert<J: Job>(
     conn: &mut PgConnection,
     job: &J,
+    unique_key: Option<String>,
     origin: &Origin,
     delay: Duration,
 ) -> Result<Option<Uuid>> {
@@ -289,7 +349,7 @@ async fn insert<J: Job>(
         payload,
         J::PRIORITY,
         delay.as_secs_f64(),
-        job.unique_key(),
+        unique_key,
         origin.user,
         origin.cause.request_id,
         trace.map(ToString::to_string),
@@ -338,7 +398,8 @@ impl JobKind {
     }
 }
 
-/// A job that is enqueued once per period, however many schedulers there are.
+/// A job that is enqueued once per period, however many schedulers there are, and not while that of an earlier
+/// period waits or runs.
 #[derive(Clone, Copy)]
 pub struct Schedule {
     pub name: &'static str,
@@ -352,7 +413,7 @@ impl Schedule {
         Schedule {
             name: J::NAME,
             every,
-            enqueue: |tx| Box::pin(async move { tx.enqueue(&J::default()).await }),
+            enqueue: |tx| Box::pin(tx.enqueue_periodic::<J>()),
         }
     }
 }

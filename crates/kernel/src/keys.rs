@@ -97,9 +97,10 @@ impl Keys {
             .map(|secret| (hex(&derived(secret, "key id")[..8]), &**secret))
     }
 
-    /// Password of a runtime database role when none is configured: 64 hexadecimal digits.
-    pub fn role_password(&self, role: &str) -> String {
-        hex(&self.derive(&format!("database role {role}")))
+    /// Passwords of a runtime database role when none is configured: 64 hexadecimal digits, the present one first.
+    pub fn role_passwords(&self, role: &str) -> Vec<String> {
+        let keys = self.derive_all(&format!("database role {role}"));
+        keys.iter().map(|key| hex(key)).collect()
     }
 }
 
@@ -113,7 +114,7 @@ mod tests {
         assert_ne!(keys.derive("a"), keys.derive("b"));
         assert_ne!(keys.derive("a"), Keys::new("two").derive("a"));
         assert_ne!(mac(b"k", &[b"ab", b"c"]), mac(b"k", &[b"a", b"bc"]));
-        assert_eq!(keys.role_password("ally_app").len(), 64);
+        assert_eq!(keys.role_passwords("ally_app")[0].len(), 64);
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Mailer {
     /// is known not to exist; that, too, completes it.
     ///
     /// A job sends at most one mail, except when between the server's acceptance and the record of it the
-    /// process is killed, the lease is lost, or the database stays away for longer than 12 s: then the
+    /// process ends, the lease is lost, or the database stays away for longer than 12 s: then the
     /// mail is sent again, under the same `Message-ID`.
     ///
     /// # Errors
@@ -114,9 +114,9 @@ impl Mailer {
         let (mailer, cx, to) = (self.clone(), cx.clone(), to.clone());
         // A task of its own: a run that is cut by its time or by a shutdown does not cut the dialogue with
         // the server, nor the record of how it ended.
-        let tasks = cx.app.tasks.clone();
+        let (tasks, uncut) = (cx.app.tasks.clone(), cx.uncut.clone());
         let sending = async move { mailer.deliver(&cx, &to, letter_name, &rendered).await };
-        let sending = tasks.spawn(sending.in_current_span());
+        let sending = tasks.spawn(uncut.track_future(sending.in_current_span()));
         sending.await.context("sending panicked")?
     }
 

@@ -244,14 +244,31 @@ fn judge(error: lettre::transport::smtp::Error, stage: Stage) -> Fault {
     }
 }
 
+/// How servers without enhanced status codes say that they do not know a mailbox.
+const UNKNOWN: [&str; 6] = [
+    "no such user",
+    "user unknown",
+    "unknown user",
+    "no such recipient",
+    "recipient unknown",
+    "no mailbox here by that name",
+];
+
 /// Whether a permanent refusal says that there is no such mailbox, by the enhanced status code (RFC 3463)
-/// if there is one. A full mailbox, a policy or a sender that is not liked says nothing about the address.
+/// if there is one. A full mailbox, a policy or a sender that is not liked says nothing about the address; and without
+/// such a code 550 says nothing at all: servers refuse so whom they do not let in, too (RFC 5321, 4.2.3).
 fn is_unknown_address(code: u16, text: &str, stage: Stage) -> bool {
     match enhanced(text) {
         Some((1, detail)) => matches!(detail, 1 | 2 | 3 | 6 | 10),
         Some((2, detail)) => detail == 1,
         Some(_) => false,
-        None => stage == Stage::Recipient && matches!(code, 550 | 551 | 553 | 556),
+        None if stage == Stage::Content => false,
+        // RFC 7504: the domain takes no mail.
+        None if code == 556 => true,
+        None => {
+            let text = text.to_lowercase();
+            UNKNOWN.iter().any(|unknown| text.contains(unknown))
+        }
     }
 }
 
@@ -273,7 +290,16 @@ mod tests {
         assert!(unknown(550, "5.1.1 No such user"));
         assert!(unknown(554, "5.1.10 Null MX"));
         assert!(unknown(550, "5.2.1 Mailbox disabled"));
-        assert!(unknown(550, "no such user here"));
+        assert!(unknown(550, "No such user here"));
+        assert!(unknown(556, "takes no mail"));
+        for passing in [
+            "relay not permitted",
+            "Sender verify failed",
+            "listed at dnsbl.example",
+            "",
+        ] {
+            assert!(!unknown(550, passing), "{passing}");
+        }
         assert!(!unknown(550, "5.7.1 Relaying denied"));
         assert!(!unknown(550, "5.1.8 Sender's domain has no address"));
         assert!(!unknown(552, "5.2.2 Mailbox full"));

@@ -97,7 +97,8 @@ impl Settings {
     /// Passwords of the runtime roles.
     pub fn role_passwords(&self, keys: &Keys) -> RolePasswords {
         let database = &self.config.database;
-        let of = |given: &Option<String>, role| given.clone().unwrap_or_else(|| keys.role_password(role));
+        let of =
+            |given: &Option<String>, role| given.iter().cloned().chain(keys.role_passwords(role)).collect();
         RolePasswords {
             app: of(&database.db_app_password, kernel::db::APP_ROLE),
             system: of(&database.db_system_password, kernel::db::SYSTEM_ROLE),

@@ -118,8 +118,8 @@ async fn template(server: &PgConnectOptions, conn: &mut PgConnection) -> String 
             run(conn, format!("drop database if exists {unfinished} with (force)")).await;
             run(conn, format!("create database {unfinished}")).await;
             let roles = RolePasswords {
-                app: "app".to_owned(),
-                system: "system".to_owned(),
+                app: vec!["app".to_owned()],
+                system: vec!["system".to_owned()],
             };
             migrate::up(&server.clone().database(&unfinished), &roles)
                 .await

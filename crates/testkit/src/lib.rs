@@ -155,8 +155,8 @@ impl TestApp {
         };
         // The test cluster trusts its socket: passwords are not looked at.
         let roles = RolePasswords {
-            app: String::new(),
-            system: String::new(),
+            app: vec![String::new()],
+            system: vec![String::new()],
         };
         let pooler = std::env::var("ALLY360_TEST_PG_POOLER").ok();
         let pooler = pooler.map(|pooler| parse_pooler(&pooler).expect("HOST:PORT"));
@@ -216,6 +216,13 @@ impl TestApp {
     pub async fn restart_store(&self) {
         self.store.lock().await.restart().await;
         self.follow_store().await;
+    }
+
+    /// The store comes back with another name for one of its buckets.
+    pub async fn rename_bucket(&self, from: &str, to: &str) {
+        self.stop_store().await;
+        self.store.lock().await.rename_bucket(from, to);
+        self.restart_store().await;
     }
 
     async fn follow_store(&self) {

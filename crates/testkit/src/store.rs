@@ -38,6 +38,7 @@ impl TestStore {
         let storage = Storage::embedded(config, &running).expect("a client");
         storage.ensure_buckets().await.expect("buckets");
         options.listen = running.addr();
+        options.own_listen = running.own_addr();
         (
             TestStore {
                 running: Some(running),
@@ -58,6 +59,12 @@ impl TestStore {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
+    }
+
+    /// Gives a bucket another name, while it is away.
+    pub fn rename_bucket(&self, from: &str, to: &str) {
+        let buckets = self.options.data_dir.join("objects/buckets");
+        std::fs::rename(buckets.join(from), buckets.join(to)).expect("a bucket");
     }
 
     /// Comes back at the same address with the same objects.

@@ -73,8 +73,8 @@ fn app(config: Config, server: &PgConnectOptions) -> anyhow::Result<App> {
     let database = &config.database;
     let password = |given: &Option<String>| given.clone().context("a role's password is not set");
     let roles = RolePasswords {
-        app: password(&database.db_app_password)?,
-        system: password(&database.db_system_password)?,
+        app: vec![password(&database.db_app_password)?],
+        system: vec![password(&database.db_system_password)?],
     };
     let size = PoolSize {
         app: 16,

@@ -17,7 +17,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a job to its end.
 pub(crate) async fn execute(kind: &JobKind, payload: serde_json::Value, cx: JobCx, stop: &Stop) -> Ending {
-    let committed = cx.committed.clone();
+    let (committed, uncut) = (cx.committed.clone(), cx.uncut.clone());
     let work = timeout(
         kind.timeout,
         AssertUnwindSafe((kind.run)(payload, cx)).catch_unwind(),
@@ -27,6 +27,9 @@ pub(crate) async fn execute(kind: &JobKind, payload: serde_json::Value, cx: JobC
         ended = &mut work => Some(ended),
         () = stop.token.cancelled() => timeout(GRACE, &mut work).await.ok(),
     };
+    // It may yet commit, and must not go on while another worker does the same.
+    uncut.close();
+    uncut.wait().await;
     let ending = match ended {
         Some(Ok(Ok(Ok(())))) => Ending::Done,
         _ if stop.asked.is_cancelled() => Ending::Cancelled,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kernel::actor::{Actor, Origin};
 use kernel::app::App;
 use kernel::caller::Cause;
+use kernel::db::{heard, in_time};
 use kernel::job::{JobCx, JobKind};
 use kernel::trace::{self, TraceContext};
 use metrics::{counter, histogram};
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error, field, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::claim::{Claim, claim};
+use crate::claim::{Claim, claim, last_turn};
 use crate::execute::{GRACE, execute};
 use crate::finish::{Ending, finish, outcome, rotate};
 use crate::lease::{Running, extend, reap};
@@ -37,12 +38,18 @@ struct Inner {
     app: App,
     id: Uuid,
     kinds: HashMap<&'static str, JobKind>,
-    queues: Vec<String>,
+    queues: Vec<Queue>,
     options: Options,
     slots: Arc<Semaphore>,
     running: Running,
     tasks: TaskTracker,
     wake: Notify,
+}
+
+/// A queue, and how many of the slots it may take: one is left to each of the others, whatever its jobs wait for.
+struct Queue {
+    name: String,
+    share: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -54,11 +61,16 @@ impl Worker {
         }
         queues.sort();
         queues.dedup();
+        let share = options.concurrency.saturating_sub(queues.len() - 1).max(1);
+        let queues = queues.into_iter().map(|name| Queue {
+            name,
+            share: Arc::new(Semaphore::new(share)),
+        });
         Worker(Arc::new(Inner {
             app: app.clone(),
             id: kernel::ids::new_id(),
             kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
-            queues,
+            queues: queues.collect(),
             slots: Arc::new(Semaphore::new(options.concurrency)),
             options,
             running: Running::default(),
@@ -70,7 +82,8 @@ impl Worker {
     /// Works until the process stops; then drains: no new claims, running jobs may finish, what is
     /// left is told to stop and given back.
     pub async fn run(self) {
-        info!(worker.id = %self.0.id, queues = ?self.0.queues, "worker started");
+        let queues: Vec<&str> = self.0.queues.iter().map(|queue| queue.name.as_str()).collect();
+        info!(worker.id = %self.0.id, ?queues, "worker started");
         let work = async {
             // Without today's partition no run can be recorded.
             while !self.stopping() && !self.rotated().await {
@@ -83,22 +96,24 @@ impl Worker {
         tokio::select! {
             () = work => {}
             () = self.beat() => {}
+            () = self.rotate() => {}
             () = self.listen() => {}
         }
         info!(worker.id = %self.0.id, "worker stopped");
     }
 
+    /// Whether the process stops, or is about to: another one has what is due.
     fn stopping(&self) -> bool {
-        self.0.app.stopping.is_cancelled()
+        self.0.app.leaving.is_cancelled() || self.0.app.stopping.is_cancelled()
     }
 
     /// Claims and starts jobs until the process stops. A round is never cut: what it claimed is run.
     async fn work(&self) {
         let inner = &self.0;
-        let mut turn = 0;
+        let (mut turn, mut turns) = (0, HashMap::new());
         while !self.stopping() {
             turn += 1;
-            match self.round(turn).await {
+            match self.round(turn, &mut turns).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => warn!(
@@ -107,8 +122,11 @@ impl Worker {
                 ),
             }
             let pause = POLL.mul_f64(rand::random_range(0.8..1.2));
-            let woken = timeout(pause, inner.wake.notified());
-            inner.app.stopping.run_until_cancelled(woken).await;
+            tokio::select! {
+                _ = timeout(pause, inner.wake.notified()) => {}
+                () = inner.app.leaving.cancelled() => {}
+                () = inner.app.stopping.cancelled() => {}
+            }
         }
     }
 
@@ -128,34 +146,46 @@ impl Worker {
         }
     }
 
-    /// Claims and starts what there are slots for; returns how many. Queues take turns at being first.
-    async fn round(&self, turn: usize) -> kernel::error::Result<usize> {
+    /// Claims and starts what there are slots for; returns how many. Queues take turns at being first, in each of
+    /// them companies.
+    async fn round<'a>(
+        &'a self,
+        turn: usize,
+        turns: &mut HashMap<&'a str, Uuid>,
+    ) -> kernel::error::Result<usize> {
         let inner = &self.0;
         let mut started = 0;
         for index in 0..inner.queues.len() {
             let queue = &inner.queues[(turn + index) % inner.queues.len()];
-            let limit = i64::try_from(inner.slots.available_permits()).unwrap_or(i64::MAX);
-            if limit == 0 {
+            let free = inner
+                .slots
+                .available_permits()
+                .min(queue.share.available_permits());
+            if free == 0 {
                 // A finished job wakes the loop.
-                break;
+                continue;
             }
             let request = Claim {
                 worker: inner.id,
-                queue,
-                limit,
+                queue: &queue.name,
+                limit: i64::try_from(free).unwrap_or(i64::MAX),
                 per_tenant: inner.options.per_tenant,
                 lease: inner.options.lease,
+                after: turns.get(queue.name.as_str()).copied().unwrap_or_default(),
             };
-            for job in claim(&inner.app, &request).await? {
+            let claimed = in_time(claim(&inner.app, &request)).await?;
+            turns.insert(&queue.name, last_turn(request.after, &claimed));
+            for job in claimed {
                 started += 1;
-                self.start(job).await;
+                self.start(queue, job).await;
             }
         }
         Ok(started)
     }
 
-    async fn start(&self, job: Claimed) {
-        let Ok(slot) = self.0.slots.clone().acquire_owned().await else {
+    async fn start(&self, queue: &Queue, job: Claimed) {
+        let (slot, share) = (self.0.slots.clone(), queue.share.clone());
+        let (Ok(slot), Ok(share)) = (slot.acquire_owned().await, share.acquire_owned().await) else {
             return;
         };
         let span = info_span!(
@@ -168,7 +198,7 @@ impl Worker {
         let worker = self.clone();
         let work = async move {
             worker.run_one(job, trace).await;
-            drop(slot);
+            drop((slot, share));
             worker.0.wake.notify_one();
         };
         self.0.tasks.spawn(work.instrument(span));
@@ -192,6 +222,7 @@ impl Worker {
             tenant_id: job.tenant_id,
             job_id: job.id,
             attempt: job.attempt,
+            failures: job.failures,
             created_by: job.created_by,
             cause: Cause {
                 address: None,
@@ -200,6 +231,7 @@ impl Worker {
             },
             cancelled: stop.token.clone(),
             committed: Arc::default(),
+            uncut: TaskTracker::new(),
         };
         let origin = Origin {
             actor: Actor::Job {
@@ -224,7 +256,7 @@ impl Worker {
     /// Records the ending, however long the database is away: until the lease is certainly lost.
     async fn record(&self, job: &Claimed, max_attempts: i32, ending: &Ending) {
         let deadline = Instant::now() + self.0.options.lease;
-        while let Err(error) = finish(&self.0.app, job, max_attempts, ending).await {
+        while let Err(error) = in_time(finish(&self.0.app, job, max_attempts, ending)).await {
             if Instant::now() > deadline {
                 error!(
                     cause = error.with_cause(),
@@ -240,19 +272,26 @@ impl Worker {
         }
     }
 
-    /// Extends leases, takes back expired ones, rotates the history; for ever.
+    /// Rotates the history every hour, which may take its time; partitions are made a week before they are needed.
+    async fn rotate(&self) {
+        loop {
+            sleep(ROTATE).await;
+            self.rotated().await;
+        }
+    }
+
+    /// Extends leases and takes back expired ones; for ever.
     async fn beat(&self) {
         let inner = &self.0;
-        let mut rotated = Instant::now();
         loop {
             sleep(inner.options.lease / 3).await;
-            if let Err(error) = extend(&inner.app, &inner.running, inner.options.lease).await {
+            if let Err(error) = in_time(extend(&inner.app, &inner.running, inner.options.lease)).await {
                 warn!(
                     cause = error.with_cause(),
                     "leases could not be extended; trying again"
                 );
             }
-            match reap(&inner.app).await {
+            match in_time(reap(&inner.app)).await {
                 Ok(0) => {}
                 Ok(reaped) => {
                     counter!("ally360_jobs_lost_total").increment(reaped);
@@ -263,9 +302,6 @@ impl Worker {
                     cause = error.with_cause(),
                     "expired leases could not be taken back; trying again"
                 ),
-            }
-            if rotated.elapsed() > ROTATE && self.rotated().await {
-                rotated = Instant::now();
             }
         }
     }
@@ -286,7 +322,7 @@ impl Worker {
     async fn listen(&self) {
         loop {
             if let Ok(mut listener) = self.0.app.db.listen("ally_jobs").await {
-                while let Ok(Some(_)) = listener.try_recv().await {
+                while let Ok(Some(_)) = heard(&mut listener).await {
                     self.0.wake.notify_one();
                 }
             }

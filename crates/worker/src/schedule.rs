@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kernel::app::App;
+use kernel::db::in_time;
 use kernel::error::Result;
 use kernel::job::Schedule;
 use kernel::types::Timestamp;
@@ -14,7 +15,7 @@ const TICK: Duration = Duration::from_secs(10);
 /// Plans until the process stops. Slots that pass while no process plans are not made up for.
 pub async fn schedule(app: App, schedules: Vec<Schedule>) {
     loop {
-        if let Err(error) = plan_now(&app, &schedules).await {
+        if let Err(error) = in_time(plan_now(&app, &schedules)).await {
             warn!(
                 cause = error.with_cause(),
                 "schedules could not be planned; trying again"

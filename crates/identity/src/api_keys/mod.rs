@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use garde::Validate;
 use jiff::SignedDuration;
 use kernel::app::App;
+use kernel::changes::Changed;
 use kernel::error::FieldError;
 use kernel::idempotency::ShownOnce;
 use kernel::prelude::*;
@@ -338,10 +339,10 @@ async fn revoke(
     mut tx: TenantTx<ApiKeysWrite>,
     Path(id): Path<ApiKeyId>,
     if_match: IfMatch,
-) -> Result<NoContent> {
+) -> Result<(Extension<Changed>, NoContent)> {
     lock(&mut tx, id, &if_match).await?;
     sqlx::query!("update api_keys set revoked_at = now() where id = $1", id as _)
         .execute(&mut *tx)
         .await?;
-    Ok(NoContent)
+    Ok((Extension(Changed(id.0)), NoContent))
 }

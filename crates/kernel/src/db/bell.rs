@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::debug;
 
-use super::Db;
+use super::{Db, in_time};
 
 /// At most this many notifications per second and process: 100.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -29,7 +29,7 @@ impl Bell {
     pub async fn carry(&self, db: &Db) {
         loop {
             self.0.notified().await;
-            if let Err(error) = notify(db).await {
+            if let Err(error) = in_time(notify(db)).await {
                 debug!(%error, "workers were not woken");
             }
             tokio::time::sleep(PAUSE).await;

@@ -36,7 +36,7 @@ pub fn ssl_free(options: PgConnectOptions) -> PgConnectOptions {
 
 /// The same server behind a pooler that lends its connections for a transaction each: no statement is kept from one
 /// to the next, and nothing is set at the start of a session that the pooler does not know.
-pub(super) fn behind(pooler: &Pooler, server: &PgConnectOptions) -> PgConnectOptions {
+pub fn behind(pooler: &Pooler, server: &PgConnectOptions) -> PgConnectOptions {
     let base = match (server.get_socket(), server.get_database()) {
         // A socket beats a host and cannot be taken back.
         (Some(_), Some(database)) => ssl_free(PgConnectOptions::new_without_pgpass().database(database)),
@@ -51,6 +51,23 @@ pub(super) fn behind(pooler: &Pooler, server: &PgConnectOptions) -> PgConnectOpt
         .port(pooler.port)
         .statement_cache_capacity(0)
         .extra_float_digits(None)
+}
+
+/// Connects with the first of these logins whose password the server accepts.
+pub(super) async fn first_accepted<T>(
+    logins: &[PgConnectOptions],
+    connect: impl AsyncFn(&PgConnectOptions) -> sqlx::Result<T>,
+) -> sqlx::Result<T> {
+    let mut refused = sqlx::Error::PoolClosed;
+    for login in logins {
+        match connect(login).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("28P01") => {
+                refused = sqlx::Error::Database(error);
+            }
+            result => return result,
+        }
+    }
+    Err(refused)
 }
 
 fn ours(options: PgConnectOptions) -> PgConnectOptions {

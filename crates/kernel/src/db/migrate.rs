@@ -1,5 +1,6 @@
 //! Roles and migrations: `ally360 migrate`, and the start of an embedded database.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migrator};
@@ -9,7 +10,13 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use super::{APP_ROLE, RolePasswords, SYSTEM_ROLE};
 
 /// All migrations, embedded in the binary.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+///
+/// What a newer program has applied is none of our business: an older one may be started again on its schema.
+pub static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("../../migrations");
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// Roles, schema and extensions.
 pub const BOOTSTRAP: &str = include_str!("bootstrap.sql");
@@ -29,8 +36,8 @@ pub async fn up(login: &PgConnectOptions, roles: &RolePasswords) -> anyhow::Resu
     let mut conn = login.clone().disable_statement_logging().connect().await?;
     take_turn(&mut conn).await?;
     bootstrap(&mut conn).await?;
-    for (role, password) in [(APP_ROLE, &roles.app), (SYSTEM_ROLE, &roles.system)] {
-        set_password(&mut conn, role, password).await?;
+    for (role, passwords) in [(APP_ROLE, &roles.app), (SYSTEM_ROLE, &roles.system)] {
+        set_password(&mut conn, role, &passwords[0]).await?;
     }
     sqlx::raw_sql(AS_OWNER).execute(&mut conn).await?;
     let before = applied(&mut conn).await?;
@@ -105,6 +112,20 @@ pub async fn status(conn: &mut PgConnection) -> sqlx::Result<Vec<Status>> {
             applied: applied.contains(&m.version),
         })
         .collect())
+}
+
+/// Whether a newer program has migrated the database: it has what this one does not know.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_newer(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    sqlx::query_scalar(
+        "select exists (select from ally._sqlx_migrations where success and version <> all($1))",
+    )
+    .bind(known)
+    .fetch_one(conn)
+    .await
 }
 
 async fn applied(conn: &mut PgConnection) -> anyhow::Result<usize> {

@@ -10,7 +10,7 @@ mod system_tx;
 mod tenant_tx;
 
 pub use bell::Bell;
-pub use connect::{connect_options, ssl_free};
+pub use connect::{behind, connect_options, ssl_free};
 pub use pool::PoolState;
 pub use scope::{received, scope};
 pub use system_tx::SystemTx;
@@ -18,13 +18,14 @@ pub use tenant_tx::TenantTx;
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+use tokio::time::timeout;
 
 use self::pool::{Pool, Tx};
 use crate::actor::Origin;
 use crate::config::Pooler;
-use crate::error::Result;
+use crate::error::{Error, Result, UNAVAILABLE};
 
 /// Role of tenant-scoped requests: tenant tables only, under row-level security.
 pub const APP_ROLE: &str = "ally_app";
@@ -32,6 +33,39 @@ pub const APP_ROLE: &str = "ally_app";
 pub const SYSTEM_ROLE: &str = "ally_system";
 /// Schema of all our tables and functions.
 pub const SCHEMA: &str = "ally";
+
+/// Longest time for a short piece of work that no request waits for. Its statements have limits at the server; a
+/// connection that was cut in silence has none.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// So long a connection that listens may be silent before it is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Does a short piece of work with the database that no request waits for.
+///
+/// # Errors
+/// Those of the work; `unavailable` when it takes longer than 15 s: its connection is given up, and whether it has
+/// committed is unknown.
+pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::new(&UNAVAILABLE)),
+    }
+}
+
+/// The next notification; `None` when the connection was lost. One that is silent is asked for a sign of life every
+/// five seconds.
+///
+/// # Errors
+/// Those of the connection, and when there is no sign.
+pub async fn heard(listener: &mut PgListener) -> sqlx::Result<Option<PgNotification>> {
+    loop {
+        if let Ok(heard) = timeout(SILENCE, listener.try_recv()).await {
+            return heard;
+        }
+        let alive = timeout(SILENCE, listener.execute("select 1")).await;
+        alive.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
+    }
+}
 
 /// How many connections and how long to wait for one.
 #[derive(Clone, Debug)]
@@ -46,8 +80,8 @@ pub struct PoolSize {
 pub struct Db {
     app: Pool,
     system: Pool,
-    /// How to reach the server itself.
-    listener: PgConnectOptions,
+    /// How to reach the server itself, the first that it accepts.
+    listener: Vec<PgConnectOptions>,
     bell: Bell,
 }
 
@@ -67,15 +101,20 @@ impl Db {
         roles: &RolePasswords,
         size: &PoolSize,
     ) -> Db {
-        let open = |name, role: &str, password: &str, max| {
+        let logins = |server: &PgConnectOptions, role: &str, passwords: &[String]| -> Vec<PgConnectOptions> {
+            let server = server.clone().username(role);
+            let logins = passwords.iter().map(|password| server.clone().password(password));
+            logins.collect()
+        };
+        let open = |name, role: &str, passwords: &[String], max| {
             let server = pooler.map_or_else(|| server.clone(), |pooler| connect::behind(pooler, server));
-            let options = server.username(role).password(password);
-            Pool::new(name, options, pooler.is_some(), max, size.acquire_timeout)
+            let logins = logins(&server, role, passwords);
+            Pool::new(name, logins, pooler.is_some(), max, size.acquire_timeout)
         };
         Db {
             app: open("app", APP_ROLE, &roles.app, size.app),
             system: open("system", SYSTEM_ROLE, &roles.system, size.system),
-            listener: server.clone().username(SYSTEM_ROLE).password(&roles.system),
+            listener: logins(server, SYSTEM_ROLE, &roles.system),
             bell: Bell::default(),
         }
     }
@@ -101,10 +140,14 @@ impl Db {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn listen(&self, channel: &str) -> sqlx::Result<PgListener> {
-        // A pool of its own: a listener keeps its connection, and one fewer could be none.
-        let options = self.listener.clone();
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let mut listener = connect::first_accepted(&self.listener, async |login| {
+            // A pool of its own: a listener keeps its connection, and one fewer could be none.
+            let pool = PgPoolOptions::new()
+                .max_connections(1)
+                .connect_lazy_with(login.clone());
+            PgListener::connect_with(&pool).await
+        })
+        .await?;
         listener.listen(channel).await?;
         Ok(listener)
     }
@@ -126,9 +169,10 @@ impl Db {
     }
 }
 
-/// Passwords of the runtime roles.
+/// Passwords of the runtime roles: the present one, which migrating sets, and after it those that a server which was
+/// not migrated since may still have. Never empty.
 #[derive(Clone)]
 pub struct RolePasswords {
-    pub app: String,
-    pub system: String,
+    pub app: Vec<String>,
+    pub system: Vec<String>,
 }

@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
+use super::connect::first_accepted;
 use crate::error::{BUSY, Error, Result, UNAVAILABLE};
 use crate::trace;
 
@@ -30,7 +31,7 @@ const BEGIN: Duration = Duration::from_secs(10);
 const ROLLBACK: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-struct Connector(PgConnectOptions);
+struct Connector(Vec<PgConnectOptions>);
 
 impl managed::Manager for Connector {
     type Type = PgConnection;
@@ -38,7 +39,7 @@ impl managed::Manager for Connector {
 
     async fn create(&self) -> sqlx::Result<PgConnection> {
         // Boxed, because a TLS handshake is large and every request would carry room for one.
-        Box::pin(self.0.connect()).await
+        Box::pin(first_accepted(&self.0, async |login| login.connect().await)).await
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -80,12 +81,12 @@ impl Pool {
     /// Nothing is connected until the first use. `wait` is for a free connection.
     pub fn new(
         name: &'static str,
-        options: PgConnectOptions,
+        logins: Vec<PgConnectOptions>,
         shared: bool,
         max: u32,
         wait: Duration,
     ) -> Pool {
-        let pool = managed::Pool::builder(Connector(options))
+        let pool = managed::Pool::builder(Connector(logins))
             .max_size(max as usize)
             .wait_timeout(Some(wait))
             .create_timeout(Some(CONNECT))

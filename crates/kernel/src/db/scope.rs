@@ -12,8 +12,12 @@ use tracing::Instrument;
 use super::{Bell, Tx};
 use crate::actor::Origin;
 use crate::app::App;
-use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result};
+use crate::error::{BODY_TIMEOUT, BODY_TOO_LARGE, Error, Result, TIMEOUT};
 use crate::idempotency::Attempt;
+
+/// So long after its client was told that it took too long, a write is cut: whatever it waits for, its connection
+/// comes back.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// Where a dropped `TenantTx` leaves its transaction for [`scope`] to end.
 #[derive(Clone, Default)]
@@ -52,9 +56,11 @@ pub async fn received(State(app): State<App>, request: Request, next: Next) -> R
     if read {
         return next.run(request).await;
     }
-    let work = async move { next.run(request).await };
+    let limit = Duration::from_secs(app.config.http.request_timeout_seconds) + MARGIN;
+    let work = tokio::time::timeout(limit, next.run(request));
     match app.tasks.spawn(work.in_current_span()).await {
-        Ok(response) => response,
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Error::new(&TIMEOUT).into_response(),
         Err(cause) => Error::internal(cause).into_response(),
     }
 }

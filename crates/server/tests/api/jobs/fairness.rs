@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use worker::Options;
 
-use super::support::{Act, app, drained, enqueue, execute, number, quick, sql, start, until_number};
+use super::support::{Act, Mail, app, drained, enqueue, execute, number, quick, sql, start, until_number};
 
 const BIG: &str = "00000000-0000-4000-8000-000000000000";
 
@@ -149,4 +149,93 @@ async fn jobs_per_second_with_many_and_with_one_company() {
             worker.stop().await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_queue_that_stands_still_leaves_the_others_a_slot() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let mut conn = sql(&t).await;
+    for number in 1..=5 {
+        execute(&mut conn, &flood(&company(number), 5, r#"["UntilCancelled"]"#)).await;
+    }
+    let options = Options {
+        concurrency: 4,
+        ..quick()
+    };
+    let worker = start(&t, options);
+    let running = "select count(*) from jobs where state = 'running'";
+    until_number(&t, running, 3, Duration::from_secs(10)).await;
+    enqueue(&t, &a, &Mail(Act::new(7, &[]))).await;
+    until_number(
+        &t,
+        "select count(*) from effects where n = 7",
+        1,
+        Duration::from_secs(10),
+    )
+    .await;
+    assert_eq!(number(&mut conn, running).await, 3);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_installations_own_jobs_have_no_cap() {
+    let t = app().await;
+    let mut conn = sql(&t).await;
+    execute(
+        &mut conn,
+        r#"insert into jobs (tenant_id, id, name, payload)
+           select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'test.act', '{"n": 1, "steps": ["UntilCancelled"]}'
+             from generate_series(1, 9)"#,
+    )
+    .await;
+    execute(&mut conn, &flood(&company(1), 9, r#"["UntilCancelled"]"#)).await;
+    let options = Options {
+        per_tenant: 2,
+        concurrency: 8,
+        queues: vec!["default".to_owned()],
+        ..quick()
+    };
+    let worker = start(&t, options);
+    let running = "select count(*) from jobs where state = 'running'";
+    until_number(&t, running, 8, Duration::from_secs(10)).await;
+    let of_company = "select count(*) from jobs where state = 'running' and tenant_id <> '00000000-0000-0000-0000-000000000000'";
+    assert_eq!(
+        number(&mut conn, of_company).await,
+        2,
+        "it has its turns, and no more"
+    );
+    worker.stop().await;
+}
+
+/// More companies than a claim looks at: each is served once before any is served again.
+#[tokio::test]
+async fn a_thousand_companies_take_turns() {
+    let t = app().await;
+    let mut conn = sql(&t).await;
+    execute(
+        &mut conn,
+        "insert into companies (tenant_id, name, nit, nit_check_digit, phone_number)
+         select gen_random_uuid(), 'c', '900123456', '8', '+573001234567' from generate_series(1, 1000);
+         insert into jobs (tenant_id, id, name, payload)
+         select tenant_id, gen_random_uuid(), 'test.act', jsonb_build_object('n', n) from companies, generate_series(1, 3) as n;
+         analyze jobs",
+    )
+    .await;
+    let options = Options {
+        concurrency: 1,
+        queues: vec!["default".to_owned()],
+        ..quick()
+    };
+    let worker = start(&t, options);
+    let done = "select count(*) from effects";
+    let begun = Instant::now();
+    while number(&mut conn, done).await < 1500 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.stop().await;
+    let most = "select max(jobs) - min(jobs) from (
+                  select count(effects.n) as jobs from companies left join effects using (tenant_id) group by tenant_id) as served";
+    assert_eq!(number(&mut conn, most).await, 1);
 }

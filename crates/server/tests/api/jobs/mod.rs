@@ -8,5 +8,7 @@ mod fairness;
 mod operator;
 mod outage;
 mod plans;
+mod rotation;
 mod schedule;
+mod silent;
 pub mod support;

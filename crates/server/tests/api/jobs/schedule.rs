@@ -59,7 +59,8 @@ async fn three_schedulers_plan_every_slot_once() {
             "select name, count(*) from jobs group by name order by name"
         )
         .await,
-        ["test.daily 2", "test.hourly 5"]
+        ["test.daily 1", "test.hourly 1"],
+        "while one waits, no other is added"
     );
     assert_eq!(planned.iter().sum::<u64>(), 7, "{planned:?}");
     assert_eq!(number(&mut conn, "select count(*) from schedule_slots").await, 7);
@@ -72,4 +73,14 @@ async fn three_schedulers_plan_every_slot_once() {
         rows(&mut conn, "select distinct tenant_id from jobs").await,
         [uuid::Uuid::nil().to_string()]
     );
+    // The next slot after it has run has one again.
+    for hour in 5..8 {
+        sqlx::query("delete from jobs")
+            .execute(&mut conn)
+            .await
+            .expect("done");
+        let now = Timestamp(begin + SignedDuration::from_hours(hour));
+        worker::plan(&t.app, &schedules, now).await.expect("planned");
+        assert_eq!(rows(&mut conn, "select name from jobs").await, ["test.hourly"]);
+    }
 }

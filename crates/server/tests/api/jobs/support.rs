@@ -274,8 +274,8 @@ impl Running {
 /// State over the test's database, apart from the API's.
 pub fn state(t: &TestApp, connections: u32) -> App {
     let roles = RolePasswords {
-        app: String::new(),
-        system: String::new(),
+        app: vec![String::new()],
+        system: vec![String::new()],
     };
     let size = PoolSize {
         app: connections,
