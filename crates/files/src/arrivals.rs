@@ -5,12 +5,13 @@ use axum::extract::{FromRequestParts, State};
 use http::header;
 use http::request::Parts;
 use kernel::app::App;
+use kernel::db::in_time;
 use kernel::error::{NOT_FOUND, UNAUTHENTICATED};
 use kernel::job::background_tx;
 use kernel::keys::sha256;
 use kernel::prelude::*;
 use serde::Deserialize;
-use storage::Arrival;
+use storage::{Arrival, Bucket};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::ToSchema;
@@ -89,7 +90,7 @@ pub async fn follow(app: App, mut arrivals: Receiver<Arrival>) {
     while let Some(arrival) = app.stopping.run_until_cancelled(arrivals.recv()).await {
         match arrival {
             Ok(arrival) => {
-                if let Err(error) = arrived(&app, &arrival.key).await {
+                if let Err(error) = in_time(arrived(&app, &arrival.key)).await {
                     tracing::warn!(
                         cause = error.with_cause(),
                         "an arrival could not be recorded; it is found later"
@@ -113,12 +114,37 @@ struct StoreNotification {
 
 #[derive(Deserialize, ToSchema)]
 struct StoreRecord {
+    #[serde(rename = "eventName", default)]
+    event_name: Option<String>,
     s3: StoreEntity,
+}
+
+impl StoreRecord {
+    /// Whether it tells of bytes that have arrived in this bucket.
+    fn is_arrival(&self, quarantine: &str) -> bool {
+        let created = self
+            .event_name
+            .as_ref()
+            .is_none_or(|name| name.trim_start_matches("s3:").starts_with("ObjectCreated:"));
+        let bucket = self
+            .s3
+            .bucket
+            .as_ref()
+            .is_none_or(|bucket| bucket.name == quarantine);
+        created && bucket
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
 struct StoreEntity {
+    #[serde(default)]
+    bucket: Option<StoreBucket>,
     object: StoreObject,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct StoreBucket {
+    name: String,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -150,7 +176,12 @@ async fn report(
     State(app): State<App>,
     Valid(notification): Valid<StoreNotification>,
 ) -> Result<NoContent> {
+    let storage = &app.part::<Files>()?.storage;
+    let quarantine = storage.bucket_name(Bucket::Quarantine);
     for record in notification.records {
+        if !record.is_arrival(quarantine) {
+            continue;
+        }
         // Ours are UUIDs and a slash, whichever way that is encoded.
         arrived(
             &app,

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use company_settings::PICTURES;
 use garde::Validate;
 use http::StatusCode;
-use inspect::Verdict;
+use inspect::{Verdict, reason};
 use kernel::app::App;
 use kernel::caller::UserCaller;
 use kernel::db::SystemTx;
@@ -27,7 +27,7 @@ use crate::declared::{Declared, TOO_LARGE, TYPE_NOT_ALLOWED, from_hex, hexadecim
 use crate::open::GRACE;
 use crate::pictures::{Picture, PictureUrls};
 use crate::process::{fetch, put_thumbnails};
-use crate::remove::{RemoveObjects, later};
+use crate::remove::{RemoveObjects, away, later, undecided};
 
 /// Largest picture.
 pub(crate) const MAX_BYTES: i64 = 5 * 1024 * 1024;
@@ -249,6 +249,12 @@ impl Job for TakeAvatar {
         let info = match files.storage.head(Bucket::Quarantine, &self.key()).await {
             Ok(info) => info,
             Err(storage::Error::NotFound) if cx.app.clock.now() > expires_at.0 + GRACE => {
+                // A whole bucket that is away, too, has no such object.
+                files
+                    .storage
+                    .check()
+                    .await
+                    .map_err(|error| away(cx.attempt, error))?;
                 return Ok(self.end(&cx.app, AvatarStatus::Expired, None).await?);
             }
             Err(storage::Error::NotFound) => {
@@ -276,6 +282,29 @@ impl Job for TakeAvatar {
             Err(reason) => Ok(self.end(&cx.app, AvatarStatus::Rejected, Some(&reason)).await?),
         }
     }
+}
+
+/// Ends uploads that expired before that time and have no job left.
+///
+/// # Errors
+/// Those of the database.
+#[expect(clippy::disallowed_methods, reason = "people are global")]
+pub(crate) async fn end_lost(app: &App, before: Timestamp) -> Result<()> {
+    let mut tx = app.db.system().await?;
+    let lost = sqlx::query!(
+        "update avatars set state = 'expired'
+          where state = 'pending' and upload_expires_at < $1
+            and not exists (select from jobs where name = $2 and unique_key = upload_id::text
+                               and jobs.state in ('scheduled', 'ready', 'running'))
+         returning user_id, upload_id",
+        before as _,
+        TakeAvatar::NAME
+    );
+    for upload in lost.fetch_all(&mut *tx).await? {
+        let key = upload_key(upload.user_id, upload.upload_id);
+        tx.enqueue(&RemoveObjects::of_avatar(key, None)).await?;
+    }
+    tx.commit().await
 }
 
 impl TakeAvatar {
@@ -316,10 +345,14 @@ impl TakeAvatar {
         let path = copy.path();
         let filename = declared.replace('/', ".");
         let verdict = files.inspector.inspect(path, declared, &filename).await;
-        match verdict.map_err(|unavailable| later(cx.attempt, unavailable))? {
-            Verdict::Clean(_) => {}
-            Verdict::Rejected(rejected) => return Ok(Err(rejected.reason.to_owned())),
-            Verdict::Infected { .. } => return Ok(Err("infected".to_owned())),
+        match verdict {
+            Ok(Verdict::Clean(_)) => {}
+            Ok(Verdict::Rejected(rejected)) => return Ok(Err(rejected.reason.to_owned())),
+            Ok(Verdict::Infected { .. }) => return Ok(Err("infected".to_owned())),
+            Err(cause) => {
+                let unscannable = || Ok(Err(reason::UNSCANNABLE.to_owned()));
+                return undecided::<TakeAvatar>(cx, cause).map_or_else(unscannable, Err);
+            }
         }
         let thumbnails = files.inspector.thumbnails(path).await;
         Ok(thumbnails

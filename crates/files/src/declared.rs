@@ -6,6 +6,8 @@ use std::time::Duration;
 use inspect::Rejected;
 use jiff::SignedDuration;
 use kernel::app::App;
+use kernel::config::Environment;
+use kernel::error::MISCONFIGURED;
 use kernel::prelude::*;
 use storage::{Presigned, PutConditions};
 
@@ -69,8 +71,12 @@ impl Declared<'_> {
     /// The request that writes the quarantine's key, and until when it may begin.
     ///
     /// # Errors
-    /// When the key is none.
+    /// `misconfigured` in production when the store would give more for the URL than an upload; and when the key is none.
     pub fn presign(&self, app: &App, files: &Files, key: &str) -> Result<(Presigned, Timestamp)> {
+        if files.storage.upload_urls_are_loose() && app.config.environment == Environment::Production {
+            tracing::error!("{}", crate::LOOSE_UPLOAD_URLS);
+            return Err(Error::new(&MISCONFIGURED));
+        }
         let conditions = PutConditions {
             content_type: Some(self.content_type.to_owned()),
             content_length: self.size.and_then(|size| u64::try_from(size).ok()),

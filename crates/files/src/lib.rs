@@ -57,6 +57,10 @@ pub struct Files {
     pub config: FilesConfig,
 }
 
+/// What an operator is told of a store that obeys headers which nobody signed.
+pub const LOOSE_UPLOAD_URLS: &str = "with an upload URL the object store copies any object: whoever has one could read the files of others. Drop the \
+     header x-amz-copy-source in front of it (docs/files.md), or use another store; until then production takes no uploads";
+
 /// Queue of all jobs here, which need the object store.
 pub const QUEUE: &str = "files";
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::file::{self, File, FileId, Status, query_file};
 use crate::pictures::FILE_IN_USE;
 use crate::quota::{self, Room};
+use crate::remove::RemoveObjects;
 use crate::text::{Line, one_line};
 use crate::{Files, FilesRead, FilesWrite};
 
@@ -31,7 +32,8 @@ pub(crate) fn module() -> Module {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct FileFilter {
-    /// Part of the name or the description.
+    /// Part of the name or the description, without regard to case and accents; of fewer than three characters where a
+    /// word begins.
     #[param(inline)]
     search: Option<SearchTerm>,
     #[param(inline)]
@@ -85,17 +87,15 @@ impl FileFilter {
         } else {
             " and deleted_at is null"
         });
-        if let Some(text) = self
-            .search
-            .as_ref()
-            .map(|term| term.as_str().trim())
-            .filter(|text| !text.is_empty())
-        {
-            query.push(" and (filename ilike ").push_bind(contains(text));
+        let term = self.search.as_ref().map(|term| term.as_str().trim());
+        let term = term.filter(|term| !term.is_empty());
+        let tag = self.tag.as_ref().map(SearchTerm::as_str);
+        if term.is_some() || tag.is_some() {
             query
-                .push(" or description ilike ")
-                .push_bind(contains(text))
-                .push(")");
+                .push(" and id = any (array(select search_files(")
+                .push_bind(term.map(str::to_owned));
+            query.push(", ").push_bind(tag.map(str::to_owned));
+            query.push(", ").push_bind(self.deleted).push(")))");
         }
         if let Some(module) = &self.module {
             query.push(" and module = ").push_bind(module.as_str().to_owned());
@@ -107,11 +107,6 @@ impl FileFilter {
             query
                 .push(" and content_type = ")
                 .push_bind(content_type.as_str().to_owned());
-        }
-        if let Some(tag) = &self.tag {
-            query
-                .push(" and tags @> ")
-                .push_bind(vec![tag.as_str().to_owned()]);
         }
         if let Some(id) = self.entity_id {
             query.push(" and entity_id = ").push_bind(id);
@@ -147,6 +142,7 @@ struct Usage {
 struct ModuleUsage {
     module: String,
     files: i64,
+    /// Thumbnails included.
     bytes: i64,
 }
 
@@ -160,7 +156,7 @@ async fn usage(
     let room = quota::room(&mut tx, &app.part::<Files>()?.config).await?;
     let modules = sqlx::query_as!(
         ModuleUsage,
-        r#"select module, count(*) as "files!", coalesce(sum(size), 0)::bigint as "bytes!"
+        r#"select module, count(*) as "files!", sum(bytes)::bigint as "bytes!"
              from files where state = 'ready' group by module order by module"#
     );
     let modules = modules.fetch_all(&mut *tx).await?;
@@ -244,7 +240,8 @@ async fn update(
 
 /// Delete a file.
 ///
-/// It can be restored for some days; until it is purged, it takes room. One that is shown as a picture of something
+/// It can be restored for some days; until it is purged, it takes room. An upload whose bytes have not arrived ends with
+/// it, and takes none. One that is shown as a picture of something
 /// cannot be deleted: take it away there first.
 #[utoipa::path(delete, path = "/files/{file_id}", tag = "files", operation_id = "delete_file",
     security(("bearer" = ["files.write"])), params(("file_id" = FileId, Path)), responses((status = 204)))]
@@ -256,6 +253,21 @@ async fn delete(
 ) -> Result<NoContent> {
     lock(&mut tx, id, &if_match).await?;
     let now = Timestamp(app.clock.now());
+    let open = sqlx::query!(
+        "select upload_key, reserved from files where id = $1 and state = 'pending'",
+        id as _
+    );
+    // Nobody waits for its bytes any more, so its room is free.
+    if let Some(open) = open.fetch_optional(&mut *tx).await? {
+        sqlx::query!(
+            "update files set state = 'expired', reserved = 0 where id = $1",
+            id as _
+        )
+        .execute(&mut *tx)
+        .await?;
+        quota::settle(&mut tx, open.reserved, 0).await?;
+        tx.enqueue(&RemoveObjects::quarantined(open.upload_key)).await?;
+    }
     sqlx::query!(
         "update files set deleted_at = $2 where id = $1",
         id as _,

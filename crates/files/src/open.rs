@@ -11,7 +11,7 @@ use storage::Bucket;
 
 use crate::arrivals::mark_uploaded;
 use crate::file::{FileId, Status};
-use crate::remove::RemoveObjects;
+use crate::remove::{RemoveObjects, STORE_TIMEOUT};
 use crate::{Files, quota};
 
 /// An upload that began before the URL expired may still be under way so long afterwards.
@@ -37,6 +37,7 @@ impl AwaitUpload {
 impl Job for AwaitUpload {
     const NAME: &'static str = "files.await_upload";
     const QUEUE: &'static str = crate::QUEUE;
+    const TIMEOUT: Duration = STORE_TIMEOUT;
 
     fn unique_key(&self) -> Option<String> {
         Some(self.file_id.to_string())
@@ -63,7 +64,10 @@ impl Job for AwaitUpload {
                 mark_uploaded(&mut tx, self.file_id).await?;
                 return Ok(cx.commit(tx).await?);
             }
-            Err(storage::Error::NotFound) if cx.app.clock.now() > upload.expires_at.0 + GRACE => {}
+            Err(storage::Error::NotFound) if cx.app.clock.now() > upload.expires_at.0 + GRACE => {
+                // A whole bucket that is away, too, has no such object.
+                files.storage.check().await.map_err(|error| later(error.into()))?;
+            }
             Err(storage::Error::NotFound) => {
                 return Err(later(anyhow::anyhow!("the bytes have not arrived yet")));
             }

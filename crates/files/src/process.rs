@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use inspect::{Thumbnail, Verdict};
+use inspect::{Thumbnail, Verdict, reason};
 use kernel::app::App;
 use kernel::job::{Background, Job, JobCx, JobResult};
 use kernel::prelude::*;
@@ -18,9 +18,9 @@ use uuid::Uuid;
 use crate::copy::LocalCopy;
 use crate::file::{FileId, Status, Variant, variant_key};
 use crate::notices::tell_if_nearly_full;
-use crate::open::AwaitUpload;
+use crate::open::{AwaitUpload, GRACE};
 use crate::policy::key_name;
-use crate::remove::{RemoveObjects, later};
+use crate::remove::{RemoveObjects, away, later, undecided};
 use crate::{Files, alarm, quota};
 
 pub(crate) fn module() -> Module {
@@ -46,14 +46,24 @@ struct Upload {
     sha256: Option<Vec<u8>>,
     upload_key: String,
     reserved: i64,
+    upload_expires_at: Timestamp,
     created_at: Timestamp,
 }
 
 /// How it ends.
 enum Outcome {
-    Ready { copy: LocalCopy, scanned_by: String },
-    Rejected { reason: String },
-    Infected { name: String },
+    Ready {
+        copy: LocalCopy,
+        scanned_by: String,
+    },
+    Rejected {
+        reason: String,
+    },
+    Infected {
+        name: String,
+    },
+    /// They may yet come.
+    NotThere,
 }
 
 impl Job for ProcessFile {
@@ -74,6 +84,7 @@ impl Job for ProcessFile {
             Outcome::Ready { copy, scanned_by } => promote(&cx, files, &upload, &copy, &scanned_by).await,
             Outcome::Rejected { reason } => refuse(&cx, &upload, Status::Rejected, &reason).await,
             Outcome::Infected { name } => refuse(&cx, &upload, Status::Infected, &name).await,
+            Outcome::NotThere => await_again(&cx, &upload).await,
         }
     }
 }
@@ -85,7 +96,7 @@ async fn begin(cx: &JobCx, id: FileId) -> JobResult<Option<Upload>> {
         Upload,
         r#"update files set state = 'scanning', progress = 20 where id = $1 and state in ('uploaded', 'scanning')
            returning id, module, filename, content_type, size, sha256, upload_key, reserved,
-                     created_at as "created_at: Timestamp""#,
+                     upload_expires_at as "upload_expires_at: Timestamp", created_at as "created_at: Timestamp""#,
         id as _
     );
     let upload = upload.fetch_optional(&mut *tx).await?;
@@ -116,7 +127,17 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
         })
     };
     let info = match files.storage.head(Bucket::Quarantine, &upload.upload_key).await {
-        Err(storage::Error::NotFound) => return rejected("upload-vanished"),
+        Err(storage::Error::NotFound) => {
+            // A whole bucket that is away, too, has no such object: it is waited for.
+            let bucket = files.storage.check().await;
+            bucket.map_err(|error| away(cx.attempt, error))?;
+            let may_come = cx.app.clock.now() <= upload.upload_expires_at.0 + GRACE;
+            return if may_come {
+                Ok(Outcome::NotThere)
+            } else {
+                rejected("upload-vanished")
+            };
+        }
         result => result.map_err(|error| later(cx.attempt, error))?,
     };
     let size = i64::try_from(info.size).unwrap_or(i64::MAX);
@@ -142,21 +163,18 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
         .inspector
         .inspect(copy.path(), &upload.content_type, &upload.filename)
         .await;
-    Ok(
-        match verdict.map_err(|unavailable| later(cx.attempt, unavailable))? {
-            Verdict::Clean(clean) => Outcome::Ready {
-                copy,
-                scanned_by: clean.scanned_by,
-            },
-            Verdict::Rejected(rejected) => {
-                tracing::info!(file.id = %upload.id, %rejected, "file rejected");
-                Outcome::Rejected {
-                    reason: rejected.reason.to_owned(),
-                }
-            }
-            Verdict::Infected { name } => Outcome::Infected { name },
-        },
-    )
+    match verdict {
+        Ok(Verdict::Clean(clean)) => Ok(Outcome::Ready {
+            copy,
+            scanned_by: clean.scanned_by,
+        }),
+        Ok(Verdict::Rejected(refusal)) => {
+            tracing::info!(file.id = %upload.id, rejected = %refusal, "file rejected");
+            rejected(refusal.reason)
+        }
+        Ok(Verdict::Infected { name }) => Ok(Outcome::Infected { name }),
+        Err(cause) => undecided::<ProcessFile>(cx, cause).map_or_else(|| rejected(reason::UNSCANNABLE), Err),
+    }
 }
 
 /// Reads the object in quarantine that was looked at, no other; where the store does not compare ETags, its size has
@@ -186,21 +204,25 @@ async fn promote(
         .await
         .map_err(|error| later(cx.attempt, error))?;
 
+    let bytes = variants.iter().fold(copy.size, |bytes, variant| {
+        bytes.saturating_add_unsigned(variant.size)
+    });
     let mut tx = cx.tenant_tx().await?;
     let settled = sqlx::query!(
         "update files set state = 'ready', progress = 100, reserved = 0, size = $2, sha256 = $3, scanned_by = $4,
-                key = $5, variants = $6
+                key = $5, variants = $6, bytes = $7
           where id = $1 and state = 'scanning'",
         upload.id as _,
         copy.size,
         copy.sha256.as_slice(),
         scanned_by,
         key,
-        Json(variants) as _
+        Json(variants) as _,
+        bytes
     );
     if settled.execute(&mut *tx).await?.rows_affected() == 1 {
-        quota::settle(&mut tx, upload.reserved, copy.size).await?;
-        tell_if_nearly_full(&mut tx, &cx.app, &files.config, copy.size).await?;
+        quota::settle(&mut tx, upload.reserved, bytes).await?;
+        tell_if_nearly_full(&mut tx, &cx.app, &files.config, bytes).await?;
         tx.enqueue(&RemoveObjects::quarantined(upload.upload_key.clone()))
             .await?;
     }
@@ -273,6 +295,19 @@ fn final_key(tenant_id: Uuid, upload: &Upload, sha256: &[u8; 32]) -> String {
         upload.module,
         key_name(&upload.filename)
     )
+}
+
+/// Somebody said that the bytes had arrived, and they have not, or have gone: as before they did.
+async fn await_again(cx: &JobCx, upload: &Upload) -> JobResult {
+    let mut tx = cx.tenant_tx().await?;
+    sqlx::query!(
+        "update files set state = 'pending', progress = 0 where id = $1 and state = 'scanning'",
+        upload.id as _
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.enqueue(&AwaitUpload { file_id: upload.id }).await?;
+    Ok(cx.commit(tx).await?)
 }
 
 /// Ends it without a file.

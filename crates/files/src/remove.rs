@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use inspect::NoVerdict;
 use kernel::job::{Job, JobCx, JobError, JobResult};
 use serde::{Deserialize, Serialize};
 use storage::Bucket;
@@ -54,6 +55,7 @@ impl RemoveObjects {
 impl Job for RemoveObjects {
     const NAME: &'static str = "files.remove_objects";
     const QUEUE: &'static str = crate::QUEUE;
+    const TIMEOUT: Duration = STORE_TIMEOUT;
 
     async fn run(self, cx: JobCx) -> JobResult {
         let storage = &cx.app.part::<Files>()?.storage;
@@ -68,8 +70,35 @@ impl Job for RemoveObjects {
     }
 }
 
-/// A store that is down does not count against a job; it asks again after 2, 4, 8, … seconds, at most 5 minutes.
+/// For a job that asks the store one thing: longer than all attempts at a store that hangs, so that it is the store
+/// that is found away, not the job too slow.
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_mins(3);
+
+/// A store that is down does not count against a job; it asks again after 2, 4, 8, … seconds, at most 5 minutes. What
+/// the store refuses does count.
 pub(crate) fn later(attempt: i32, cause: impl Into<anyhow::Error>) -> JobError {
+    let cause = cause.into();
+    if cause
+        .downcast_ref::<storage::Error>()
+        .is_some_and(|error| !error.is_transient())
+    {
+        return JobError::Retry(cause);
+    }
+    away(attempt, cause)
+}
+
+/// The same of whatever is away.
+pub(crate) fn away(attempt: i32, cause: impl Into<anyhow::Error>) -> JobError {
     let seconds = 1_u64 << attempt.clamp(1, 9).unsigned_abs();
     JobError::Later(Duration::from_secs(seconds.min(300)), cause.into())
+}
+
+/// What to do without a verdict: a scanner that is away is waited for, a file that it fails on counts. None when the
+/// scanner has failed on it so often that it never will have one.
+pub(crate) fn undecided<J: Job>(cx: &JobCx, cause: NoVerdict) -> Option<JobError> {
+    match cause {
+        NoVerdict::Unavailable(_) => Some(away(cx.attempt, cause)),
+        NoVerdict::Failed(_) if cx.failures + 1 < J::MAX_ATTEMPTS => Some(JobError::Retry(cause.into())),
+        NoVerdict::Failed(_) => None,
+    }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use company_settings::SettingsCache;
 use jiff::SignedDuration;
 use kernel::app::App;
-use kernel::job::{Background, Job, JobCx, JobResult, background_tx, companies};
+use kernel::job::{Background, Job, JobCx, JobResult, Round, background_tx, companies};
 use kernel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::avatars;
 use crate::file::{FileId, Status, Variant};
 use crate::open::AwaitUpload;
 use crate::process::{ProcessFile, end_refused};
@@ -36,24 +37,33 @@ impl Job for Tidy {
     const TIMEOUT: Duration = Duration::from_mins(30);
 
     async fn run(self, cx: JobCx) -> JobResult {
+        avatars::end_lost(&cx.app, Timestamp(cx.app.clock.now() - LOST_AFTER)).await?;
+        let mut round = Round::default();
         for company in companies(&cx.app).await? {
-            let mut tx = background_tx(&cx.app, company).await?;
-            revive(&cx.app, &mut tx).await?;
-            tx.commit().await?;
-            while purge(&cx.app, company).await? == BATCH {}
+            round.note(company, tidy(&cx.app, company).await)?;
         }
-        Ok(())
+        round.end()
     }
 }
 
+async fn tidy(app: &App, company: Uuid) -> Result<()> {
+    let mut tx = background_tx(app, company).await?;
+    revive(app, &mut tx).await?;
+    tx.commit().await?;
+    while purge(app, company).await? == BATCH {}
+    Ok(())
+}
+
 /// Enqueues the job of every overdue upload; where it still waits or runs, its unique key makes this nothing. A
-/// file that killed the workers that tried, rather than failing, is not tried again.
+/// file that killed the workers that tried, or whose job has died again and again, is not tried again.
 async fn revive(app: &App, tx: &mut TenantTx<Background>) -> Result<()> {
     let overdue = Timestamp(app.clock.now() - LOST_AFTER);
     let lost = sqlx::query!(
         r#"select id, state as "status: Status",
                   exists (select from jobs where name = $3 and unique_key = files.id::text and jobs.state = 'dead'
-                             and jobs.lost > jobs.failures) as "deadly!"
+                             and jobs.lost > jobs.failures)
+                  or (select count(*) from jobs where name = $3 and unique_key = files.id::text and jobs.state = 'dead') >= 3
+                  as "deadly!"
              from files
             where state in ('pending', 'uploaded', 'scanning') and upload_expires_at < $1 limit $2"#,
         overdue as _,
@@ -77,7 +87,7 @@ struct Purged {
     id: FileId,
     upload_key: String,
     key: Option<String>,
-    size: Option<i64>,
+    bytes: i64,
     reserved: i64,
     variants: Json<Vec<Variant>>,
 }
@@ -95,7 +105,8 @@ async fn purge(app: &App, company: Uuid) -> Result<i64> {
              (select id from files where deleted_at < $1 limit $2)
              union (select id from files where state = 'expired' and upload_expires_at < $1 limit $2)
              limit $2)
-           returning id, upload_key, key, size, reserved, variants as "variants: Json<Vec<Variant>>""#,
+             and (deleted_at < $1 or state = 'expired' and upload_expires_at < $1) -- it may have been restored meanwhile
+           returning id, upload_key, key, bytes, reserved, variants as "variants: Json<Vec<Variant>>""#,
         before as _,
         BATCH
     );
@@ -106,9 +117,7 @@ async fn purge(app: &App, company: Uuid) -> Result<i64> {
         if file.reserved > 0 {
             quota::settle(&mut tx, file.reserved, 0).await?;
         }
-        if file.key.is_some() {
-            freed += file.size.unwrap_or_default();
-        }
+        freed += file.bytes;
         tx.enqueue(&RemoveObjects::of_file(
             file.upload_key.clone(),
             file.key.clone(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::archive::Extent;
 use crate::config::{Address, ClamdSettings};
-use crate::verdict::{Refusal, Rejected, Scanner, ScannerUnavailable, reason};
+use crate::verdict::{NoVerdict, Refusal, Rejected, Scanner, reason};
 
 const CHUNK: usize = 64 * 1024;
 /// Longest reply that is read; real ones have the length of a signature's name.
@@ -55,7 +56,7 @@ impl Clamd {
 
     /// `clamd 1.4.6/27800`: the versions of engine and signature database; only the engine's when the database
     /// has no official part, which alone has an age.
-    pub async fn version(&self) -> Result<Scanner, ScannerUnavailable> {
+    pub async fn version(&self) -> Result<Scanner, NoVerdict> {
         self.within_timeout(self.ask_version()).await
     }
 
@@ -68,14 +69,16 @@ impl Clamd {
         path: &Path,
         size: u64,
         archive: Extent,
-    ) -> Result<Result<String, Refusal>, ScannerUnavailable> {
+    ) -> Result<Result<String, Refusal>, NoVerdict> {
         if size.max(archive.largest) > self.max_bytes || archive.total > self.max_bytes.saturating_mul(4) {
             let detail = format!("larger than the scanner looks into ({} bytes)", self.max_bytes);
             return Ok(Err(Rejected::new(reason::UNSCANNABLE, detail).into()));
         }
-        self.within_timeout(async {
+        let looking = AtomicBool::new(false);
+        let scanned = self.within_timeout(async {
             let _connection = self.connections.acquire().await.map_err(io::Error::other)?;
             let version = self.ask_version().await?;
+            looking.store(true, Ordering::Relaxed);
             let reply = instream(self.connect().await?, File::open(path).await?).await?;
             match Reply::parse(&reply) {
                 Reply::Clean => Ok(Ok(version.name)),
@@ -83,8 +86,11 @@ impl Clamd {
                 Reply::Unscannable(detail) => Ok(Err(Rejected::new(reason::UNSCANNABLE, detail).into())),
                 Reply::Error(detail) => Err(io::Error::other(detail)),
             }
-        })
-        .await
+        });
+        match scanned.await {
+            Err(NoVerdict::Unavailable(cause)) if looking.into_inner() => Err(NoVerdict::Failed(cause)),
+            scanned => scanned,
+        }
     }
 
     async fn ask_version(&self) -> io::Result<Scanner> {
@@ -103,16 +109,16 @@ impl Clamd {
     }
 
     /// clamd does not cut connections that wait, so the deadline is ours.
-    async fn within_timeout<T>(
-        &self,
-        exchange: impl Future<Output = io::Result<T>>,
-    ) -> Result<T, ScannerUnavailable> {
+    async fn within_timeout<T>(&self, exchange: impl Future<Output = io::Result<T>>) -> Result<T, NoVerdict> {
         match timeout(self.timeout, exchange).await {
             Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) => Err(ScannerUnavailable(format!("clamd at {}: {error}", self.address))),
+            Ok(Err(error)) => Err(NoVerdict::Unavailable(format!(
+                "clamd at {}: {error}",
+                self.address
+            ))),
             Err(_) => {
                 let seconds = self.timeout.as_secs();
-                Err(ScannerUnavailable(format!(
+                Err(NoVerdict::Unavailable(format!(
                     "clamd at {}: no answer in {seconds} s",
                     self.address
                 )))

@@ -30,7 +30,7 @@ use kind::{Family, Kind};
 pub use config::{ConfigError, InspectConfig};
 pub use images::Thumbnail;
 use verdict::Refusal;
-pub use verdict::{Clean, ImageInfo, Rejected, Scanner, ScannerUnavailable, Verdict, reason};
+pub use verdict::{Clean, ImageInfo, NoVerdict, Rejected, Scanner, Verdict, reason};
 
 /// Largest file that is looked at, in bytes: it is read into memory.
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -75,7 +75,7 @@ impl Inspector {
     ///
     /// # Errors
     /// clamd does not answer.
-    pub async fn scanner(&self) -> Result<Scanner, ScannerUnavailable> {
+    pub async fn scanner(&self) -> Result<Scanner, NoVerdict> {
         match &self.clamd {
             Some(clamd) => clamd.version().await,
             None => Ok(Scanner {
@@ -90,13 +90,13 @@ impl Inspector {
     /// The media type and the name are those that the uploader declared.
     ///
     /// # Errors
-    /// No verdict could be had; try again later.
+    /// No verdict could be had.
     pub async fn inspect(
         &self,
         file: &Path,
         declared_type: &str,
         filename: &str,
-    ) -> Result<Verdict, ScannerUnavailable> {
+    ) -> Result<Verdict, NoVerdict> {
         let (path, declared, name) = (file.to_owned(), declared_type.to_owned(), filename.to_owned());
         let examined = self
             .in_turn(move |deadline| examine(&path, &declared, &name, deadline))
@@ -105,7 +105,7 @@ impl Inspector {
             Ok(examined) => examined,
             Err(Stopped::Refused(refusal)) => return Ok(refusal.into()),
             Err(Stopped::Unread(error)) => {
-                return Err(ScannerUnavailable(format!("reading the file: {error}")));
+                return Err(NoVerdict::Unavailable(format!("reading the file: {error}")));
             }
         };
         let scanned_by = match &self.clamd {
@@ -176,8 +176,8 @@ impl Inspector {
 
 /// Tells how long a scan took.
 async fn measured(
-    scan: impl Future<Output = Result<Result<String, Refusal>, ScannerUnavailable>>,
-) -> Result<Result<String, Refusal>, ScannerUnavailable> {
+    scan: impl Future<Output = Result<Result<String, Refusal>, NoVerdict>>,
+) -> Result<Result<String, Refusal>, NoVerdict> {
     let started = Instant::now();
     let scanned = scan.await;
     let outcome = match &scanned {

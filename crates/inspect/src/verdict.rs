@@ -112,11 +112,17 @@ impl Rejected {
     }
 }
 
-/// No verdict could be had: clamd is down, stalled or without a database, or the local file could not be read.
-/// Try again later; this never stands for clean.
+/// No verdict could be had. This never stands for clean.
 #[derive(Debug, thiserror::Error)]
-#[error("no verdict: {0}")]
-pub struct ScannerUnavailable(pub(crate) String);
+pub enum NoVerdict {
+    /// clamd is down or without a database, or the local file could not be read: try again later.
+    #[error("no verdict: {0}")]
+    Unavailable(String),
+    /// clamd was there, and failed or did not end while it looked at this file. It may have been stopped meanwhile;
+    /// happening again and again it is the file.
+    #[error("no verdict on this file: {0}")]
+    Failed(String),
+}
 
 /// Why a local check ends early.
 #[derive(Debug)]

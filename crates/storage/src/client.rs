@@ -1,6 +1,7 @@
 //! The client: what the API signs for browsers and what jobs do themselves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -33,6 +34,8 @@ struct Inner {
     internal: Buckets,
     /// As clients reach them.
     public: Buckets,
+    /// What [`Storage::probe_upload_urls`] found last.
+    upload_urls_are_loose: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -117,7 +120,8 @@ impl Storage {
     /// # Errors
     /// As [`Storage::external`].
     pub fn embedded(config: &StorageConfig, store: &EmbeddedStore) -> Result<Self, StartError> {
-        Self::new(config, &config.embedded(store.addr())?, store.credentials())
+        let endpoints = config.embedded(store.addr(), store.own_addr())?;
+        Self::new(config, &endpoints, store.credentials())
     }
 
     fn new(
@@ -131,6 +135,7 @@ impl Storage {
                 .map_err(|error| StartError::Client(error.to_string()))?,
             internal: Buckets::new(&endpoints.internal, config)?,
             public: Buckets::new(&endpoints.public, config)?,
+            upload_urls_are_loose: AtomicBool::new(false),
         })))
     }
 
@@ -145,6 +150,15 @@ impl Storage {
         let mut action = Action::object(Method::Put, &self.0.public.quarantine, key)?;
         action.headers = conditions.headers();
         Ok(action.presign(self.0.transport.signer(), conditions.expires, Duration::ZERO))
+    }
+
+    /// Whether [`Storage::probe_upload_urls`] has found that upload URLs are good for more than uploads.
+    pub fn upload_urls_are_loose(&self) -> bool {
+        self.0.upload_urls_are_loose.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn found_upload_urls_loose(&self, loose: bool) {
+        self.0.upload_urls_are_loose.store(loose, Ordering::Relaxed);
     }
 
     /// A URL with which a client reads one object of [`Bucket::Clean`]; computed, nothing is sent, and whether the
@@ -260,6 +274,11 @@ impl Storage {
             objects: objects.collect::<Result<_, _>>()?,
             continuation: page.next_continuation_token,
         })
+    }
+
+    /// What the store calls a bucket.
+    pub fn bucket_name(&self, bucket: Bucket) -> &str {
+        self.bucket(bucket).name()
     }
 
     pub(crate) fn bucket(&self, bucket: Bucket) -> &rusty_s3::Bucket {

@@ -94,6 +94,7 @@ impl StorageConfig {
         Options {
             data_dir: data_dir.to_owned(),
             listen: self.store_listen,
+            own_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             max_object_bytes: self.store_max_object_bytes,
             quarantine_bucket: self.quarantine_bucket(),
             max_upload_bytes,
@@ -142,10 +143,13 @@ impl StorageConfig {
         Ok((self.endpoints(&self.internal_url(host)?)?, credentials))
     }
 
-    /// The addresses of an embedded store that listens on `addr`.
-    pub(crate) fn embedded(&self, addr: SocketAddr) -> Result<Endpoints, ConfigError> {
+    /// The addresses of an embedded store that listens on `addr` for clients and on `own` for this process.
+    pub(crate) fn embedded(&self, addr: SocketAddr, own: SocketAddr) -> Result<Endpoints, ConfigError> {
         self.validate()?;
-        self.endpoints(&listen_url(addr))
+        Ok(Endpoints {
+            internal: listen_url(own),
+            ..self.endpoints(&listen_url(addr))?
+        })
     }
 
     /// Compose files hand over an empty string for a variable that is not set.
@@ -301,7 +305,9 @@ mod tests {
     fn an_empty_host_means_embedded() {
         let config = parse(&["--minio-host", "", "--store-listen", "0.0.0.0:9100"]);
         assert!(config.is_embedded());
-        let endpoints = config.embedded(config.store_listen).expect("settings");
+        let endpoints = config
+            .embedded(config.store_listen, ([127, 0, 0, 1], 9).into())
+            .expect("settings");
         assert_eq!(endpoints.public.as_str(), "http://127.0.0.1:9100/");
     }
 }

@@ -1,17 +1,27 @@
 //! The buckets as they have to be.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use futures::future::try_join;
+use http::Request;
+use http::header::CONTENT_LENGTH;
+use http_body_util::Empty;
 use rusty_s3::Method;
 use s3s::crypto::{Checksum, Md5};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::presign::Action;
-use crate::{Bucket, Content, Error, Storage};
+use crate::{Bucket, Content, Error, PutConditions, Storage, http_client};
 
 /// Uploads that nobody took up end by themselves after so many days, should the sweeping job ever stand still.
 pub const QUARANTINE_DAYS: u16 = 1;
+
+/// Longest time for the answer to a probe.
+const PROBE: Duration = Duration::from_secs(10);
 
 impl Storage {
     /// Creates both buckets where they are missing and has the store expire what lies in quarantine for a day, if
@@ -52,6 +62,60 @@ impl Storage {
         try_join(head(Bucket::Clean), head(Bucket::Quarantine))
             .await
             .map(drop)
+    }
+
+    /// Whether an upload URL is good for more than an upload: with `x-amz-copy-source`, which nobody signed, some stores
+    /// copy another object instead, with our rights. So whoever has a URL reads any object whose key he knows. Tried
+    /// where clients send their uploads.
+    ///
+    /// # Errors
+    /// Those of any call; nothing is known then.
+    pub async fn probe_upload_urls(&self) -> Result<bool, Error> {
+        let id = kernel::ids::new_id();
+        let (source, target) = (format!("probe/{id}-source"), format!("probe/{id}-target"));
+        let content = b"not for whoever has a URL";
+        let sha256 = Sha256::digest(content).into();
+        self.put(
+            Bucket::Clean,
+            &source,
+            &Content::bytes(&content[..]),
+            "text/plain",
+            &sha256,
+        )
+        .await?;
+        let probed = self.copies_unsigned(&source, &target).await;
+        for (bucket, key) in [(Bucket::Clean, &source), (Bucket::Quarantine, &target)] {
+            self.delete(bucket, key).await?;
+        }
+        self.found_upload_urls_loose(probed.clone()?);
+        probed
+    }
+
+    async fn copies_unsigned(&self, source: &str, target: &str) -> Result<bool, Error> {
+        let conditions = PutConditions {
+            expires: Duration::from_mins(1),
+            ..PutConditions::default()
+        };
+        let url = self.presign_put(target, &conditions)?.url;
+        let request = Request::put(&url)
+            .header(CONTENT_LENGTH, 0)
+            .header(
+                "x-amz-copy-source",
+                format!("/{}/{source}", self.bucket_name(Bucket::Clean)),
+            )
+            .body(Empty::<Bytes>::new());
+        let request = request.map_err(|error| Error::Protocol(error.to_string()))?;
+        let sent = http_client(url.starts_with("https:"))?.request(request);
+        match timeout(PROBE, sent).await {
+            Err(_) => return Err(Error::Unavailable("no answer where clients upload".to_owned())),
+            Ok(Err(error)) => return Err(Error::Unavailable(format!("where clients upload: {error}"))),
+            Ok(Ok(_)) => {}
+        }
+        match self.head(Bucket::Quarantine, target).await {
+            Ok(copied) => Ok(copied.size > 0),
+            Err(Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn ensure_bucket(&self, bucket: &rusty_s3::Bucket) -> Result<(), Error> {

@@ -44,7 +44,7 @@ const CONSTRAINTS: &[Constraint] = &[
 pub fn module() -> Module {
     Module::new("product-images")
         .routes(routes!(list, add))
-        .routes(routes!(update, remove))
+        .routes(routes!(find, update, remove))
         .constraints(CONSTRAINTS)
         .problems(&[&TOO_MANY, &PRIMARY_REQUIRED, &FILE_NOT_FOUND, &NOT_A_PICTURE])
 }
@@ -86,6 +86,9 @@ impl Versioned for ProductImage {
     }
     fn location(&self) -> String {
         format!("/products/{}/images/{}", self.product_id, self.id)
+    }
+    fn is_fleeting(&self) -> bool {
+        true
     }
 }
 
@@ -220,7 +223,7 @@ struct ProductImagePatch {
 }
 
 /// Whether the image, which the client saw, is the primary one.
-async fn find(conn: &mut PgConnection, product: ProductId, id: ImageId, if_match: &IfMatch) -> Result<bool> {
+async fn seen(conn: &mut PgConnection, product: ProductId, id: ImageId, if_match: &IfMatch) -> Result<bool> {
     let found = sqlx::query!(
         "select version, is_primary from product_images where id = $1 and product_id = $2",
         id as _,
@@ -229,6 +232,26 @@ async fn find(conn: &mut PgConnection, product: ProductId, id: ImageId, if_match
     let found = found.fetch_one(conn).await?;
     if_match.check(found.version)?;
     Ok(found.is_primary)
+}
+
+/// Find an image of a product.
+#[utoipa::path(get, path = "/products/{product_id}/images/{image_id}", tag = "products",
+    operation_id = "find_product_image", security(("bearer" = ["products.read"])),
+    params(("product_id" = ProductId, Path), ("image_id" = ImageId, Path)), responses((status = 200, body = ProductImage)))]
+async fn find(
+    mut tx: TenantTx<ProductsRead>,
+    State(app): State<App>,
+    Path((product, id)): Path<(ProductId, ImageId)>,
+) -> Result<Tagged<ProductImage>> {
+    let image = sqlx::query_scalar!(
+        r#"select shown_image(i, (select key from files where id = i.file_id)) as "image!: Json<ProductImage>"
+             from product_images as i join products as p on p.id = i.product_id
+            where i.id = $1 and i.product_id = $2 and p.deleted_at is null"#,
+        id as _,
+        product as _
+    );
+    let Json(image) = image.fetch_one(&mut *tx).await?;
+    Ok(Tagged(image.signed(&app)?))
 }
 
 /// Move an image, or make it the primary one.
@@ -244,7 +267,7 @@ async fn update(
     Valid(patch): Valid<ProductImagePatch>,
 ) -> Result<Tagged<ProductImage>> {
     lock(&mut tx, product, false).await?;
-    let was_primary = find(&mut tx, product, id, &if_match).await?;
+    let was_primary = seen(&mut tx, product, id, &if_match).await?;
     match patch.is_primary.value() {
         Some(false) if was_primary => return Err(Error::new(&PRIMARY_REQUIRED).at("/is_primary")),
         Some(true) if !was_primary => demote(&mut tx, product).await?,
@@ -274,7 +297,7 @@ async fn remove(
     if_match: IfMatch,
 ) -> Result<NoContent> {
     lock(&mut tx, product, true).await?;
-    let was_primary = find(&mut tx, product, id, &if_match).await?;
+    let was_primary = seen(&mut tx, product, id, &if_match).await?;
     sqlx::query!("delete from product_images where id = $1", id as _)
         .execute(&mut *tx)
         .await?;

@@ -1,9 +1,10 @@
 //! The S3 operations that are needed, over [`Disk`]; every other one answers `NotImplemented`. Signatures and their
 //! expiry have been checked by `s3s` before any of these runs.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -50,6 +51,48 @@ impl Limits {
 pub(super) struct Backend {
     disk: Arc<Disk>,
     limits: Limits,
+    uploads: Uploads,
+}
+
+/// Uploads under way at once to one key: a client that tries again need not wait for its lost connection, and one URL
+/// takes no more of the disk than twice what it was signed for.
+const MAX_UPLOADS: usize = 2;
+
+/// How many uploads to each key of the quarantine are under way.
+#[derive(Clone, Default)]
+struct Uploads(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One of them, until it is dropped.
+struct Upload {
+    uploads: Uploads,
+    key: String,
+}
+
+impl Uploads {
+    fn begin(&self, key: &str) -> Option<Upload> {
+        let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = uploads.entry(key.to_owned()).or_default();
+        if *count >= MAX_UPLOADS {
+            return None;
+        }
+        *count += 1;
+        Some(Upload {
+            uploads: self.clone(),
+            key: key.to_owned(),
+        })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut uploads = self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = uploads.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                uploads.remove(&self.key);
+            }
+        }
+    }
 }
 
 impl Backend {
@@ -57,6 +100,7 @@ impl Backend {
         Self {
             disk: Arc::new(disk),
             limits,
+            uploads: Uploads::default(),
         }
     }
 
@@ -131,6 +175,12 @@ impl S3 for Backend {
             .check(&input.bucket, &input.key, &condition)
             .map_err(disk_error)?;
 
+        let _upload = if input.bucket == self.limits.quarantine_bucket {
+            let upload = self.uploads.begin(&input.key);
+            Some(upload.ok_or_else(|| s3_error!(SlowDown, "uploads to this key are under way"))?)
+        } else {
+            None
+        };
         let (file, path) = self.disk(|disk| Ok(disk.incoming()?)).await?.into_parts();
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, tokio::fs::File::from_std(file));
         let received = receive(input.body.take(), declared, &input, &mut file).await?;

@@ -13,14 +13,21 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 /// More is not waited for: as much as the largest upload has.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-const MAX_TIME: Duration = Duration::from_secs(30);
+const MAX_TIME: Duration = Duration::from_secs(10);
+/// A body takes no longer than this and, on top, what it takes at the slowest pace: in bytes per second.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SLOWEST: u64 = 4 * 1024;
 
 /// A request's body, on loan to who answers it. Comes back when it is dropped.
-pub(super) struct Lent(Option<(Incoming, oneshot::Sender<Incoming>)>);
+pub(super) struct Lent {
+    body: Option<(Incoming, oneshot::Sender<Incoming>)>,
+    /// One that trickles keeps a place from others, and its upload open.
+    deadline: Pin<Box<Sleep>>,
+}
 
 /// What comes back.
 pub(super) struct Rest {
@@ -35,36 +42,46 @@ pub(super) fn lend(body: Incoming, headers: &HeaderMap) -> (Lent, Rest) {
         body: rest,
         waits: headers.contains_key(header::EXPECT),
     };
-    (Lent(Some((body, back))), rest)
+    let slowest = Duration::from_secs(body.size_hint().lower() / SLOWEST);
+    let lent = Lent {
+        body: Some((body, back)),
+        deadline: Box::pin(sleep(PATIENCE + slowest)),
+    };
+    (lent, rest)
 }
 
 impl Body for Lent {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
-            Some((body, _)) => Pin::new(body).poll_frame(cx),
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("the body came too slowly".into())));
+        }
+        match &mut self.body {
+            Some((body, _)) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+        self.body.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let hint = self.0.as_ref().map(|(body, _)| body.size_hint());
+        let hint = self.body.as_ref().map(|(body, _)| body.size_hint());
         hint.unwrap_or_else(|| SizeHint::with_exact(0))
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some((body, back)) = self.0.take() {
+        if let Some((body, back)) = self.body.take() {
             // Nobody waits for it when the request was dropped with its connection.
             drop(back.send(body));
         }

@@ -50,8 +50,10 @@ const ARRIVALS: usize = 1024;
 pub struct Options {
     /// The store is `objects/` in it; created when missing.
     pub data_dir: PathBuf,
-    /// Port 0 takes a free one.
+    /// For clients. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// For this process alone.
+    pub own_listen: SocketAddr,
     /// Larger objects are refused, in bytes.
     pub max_object_bytes: u64,
     /// What clients upload to; it takes less than that.
@@ -94,6 +96,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct EmbeddedStore {
     addr: SocketAddr,
+    own_addr: SocketAddr,
     credentials: Credentials,
     arrivals: broadcast::Sender<Arrival>,
     shutdown: DropGuard,
@@ -117,12 +120,8 @@ impl EmbeddedStore {
             error: error.into(),
         })??;
 
-        let refused = |error| StartError::Listen {
-            addr: options.listen,
-            error,
-        };
-        let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
-        let addr = listener.local_addr().map_err(refused)?;
+        let (listener, addr) = bind(options.listen).await?;
+        let (own, own_addr) = bind(options.own_listen).await?;
 
         let limits = Limits {
             max_object_bytes: options.max_object_bytes,
@@ -140,15 +139,19 @@ impl EmbeddedStore {
 
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        tasks.spawn(serve::serve(
-            listener,
-            builder.build(),
-            tasks.clone(),
-            shutdown.clone(),
-        ));
+        let service = builder.build();
+        for listener in [listener, own] {
+            tasks.spawn(serve::serve(
+                listener,
+                service.clone(),
+                tasks.clone(),
+                shutdown.clone(),
+            ));
+        }
         tasks.close();
         Ok(Self {
             addr,
+            own_addr,
             credentials,
             arrivals,
             shutdown: shutdown.drop_guard(),
@@ -159,6 +162,11 @@ impl EmbeddedStore {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it listens for this process alone, which clients cannot keep from it.
+    pub fn own_addr(&self) -> SocketAddr {
+        self.own_addr
     }
 
     /// The key pair of the data directory, the only one accepted.
@@ -177,6 +185,13 @@ impl EmbeddedStore {
         drop(self.shutdown);
         self.tasks.wait().await;
     }
+}
+
+async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refused = |error| StartError::Listen { addr, error };
+    let listener = TcpListener::bind(addr).await.map_err(refused)?;
+    let addr = listener.local_addr().map_err(refused)?;
+    Ok((listener, addr))
 }
 
 /// Opens `root` and takes its lock, which lasts as long as the disk.

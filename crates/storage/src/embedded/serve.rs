@@ -10,6 +10,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use kernel::places::Places;
+use metrics::counter;
 use s3s::Body;
 use s3s::service::S3Service;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +27,10 @@ use tracing::subscriber::NoSubscriber;
 use super::idle::Idle;
 use super::lent::lend;
 
+/// As many open connections; of one address no more than a quarter, so that nobody alone keeps all others out. Who
+/// comes from this machine is a proxy, or ourselves.
 const MAX_CONNECTIONS: usize = 512;
+const MAX_OF_ONE: usize = MAX_CONNECTIONS / 4;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// For a request's header, and for the next request on a connection at rest.
@@ -47,21 +52,27 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let service = cors().layer(service_fn(move |request| answer(service.clone(), request)));
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS, MAX_OF_ONE);
     // More clients than that wait in the kernel's queue.
-    while let Some(Ok(place)) = shutdown
-        .run_until_cancelled(Arc::clone(&places).acquire_owned())
+    while let Some(Ok(slot)) = shutdown
+        .run_until_cancelled(Arc::clone(&free).acquire_owned())
         .await
     {
         let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else {
             break;
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
+                let place = places.take(peer.ip());
+                if place.is_none() && !peer.ip().to_canonical().is_loopback() {
+                    counter!("ally360_limits_hit_total", "limit" => "store_connections").increment(1);
+                    continue;
+                }
                 let connection = connection(stream, service.clone(), shutdown.clone());
                 tasks.spawn(async move {
                     connection.await;
-                    drop(place);
+                    drop((slot, place));
                 });
             }
             Err(error) => {

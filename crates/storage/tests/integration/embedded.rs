@@ -483,3 +483,58 @@ impl MakeWriter<'_> for Log {
         self.clone()
     }
 }
+
+/// One URL takes no more of the disk than twice what it was signed for.
+#[tokio::test]
+async fn a_third_upload_to_one_key_waits_for_the_others() {
+    let subject = Subject::embedded().await;
+    let presigned = subject
+        .storage
+        .presign_put("k", &conditions(&[b'x'; 1000]))
+        .expect("a URL");
+    let path = presigned
+        .url
+        .strip_prefix(&subject.endpoint())
+        .expect("our address");
+    let mut head = format!("PUT {path} HTTP/1.1\r\nhost: {}\r\n", subject.store().addr());
+    for (name, value) in &presigned.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(subject.store().addr())
+            .await
+            .expect("a connection");
+        stream
+            .write_all(format!("{head}\r\nxx").as_bytes())
+            .await
+            .expect("sent");
+        open.push(stream);
+    }
+    let incoming = subject.dir.path().join("objects/incoming");
+    until(|| files(&incoming).len() == 2).await;
+    assert_eq!(send(&presigned, [b'x'; 1000].to_vec()).await.status(), 503);
+    drop(open.pop());
+    until(|| files(&incoming).len() == 1).await;
+    assert_eq!(send(&presigned, [b'x'; 1000].to_vec()).await.status(), 200);
+}
+
+/// Clients that take all places keep the process itself from nothing.
+#[tokio::test]
+async fn the_process_has_a_way_of_its_own() {
+    let subject = Subject::embedded().await;
+    let addr = subject.store().addr();
+    let mut clients = Vec::new();
+    for _ in 0..520 {
+        clients.push(TcpStream::connect(addr).await.expect("a connection"));
+    }
+    put(&subject.storage, Bucket::Clean, "k", b"x")
+        .await
+        .expect("stored");
+    assert_eq!(
+        read(&subject.storage, Bucket::Clean, "k")
+            .await
+            .expect("readable"),
+        "x"
+    );
+}

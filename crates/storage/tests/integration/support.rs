@@ -126,6 +126,7 @@ pub fn options(data_dir: &Path) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         listen: "127.0.0.1:0".parse().expect("an address"),
+        own_listen: ([127, 0, 0, 1], 0).into(),
         max_object_bytes: 512 * 1024 * 1024,
         quarantine_bucket: "ally360-quarantine".to_owned(),
         max_upload_bytes: 512 * 1024 * 1024,

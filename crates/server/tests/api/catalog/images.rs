@@ -40,6 +40,9 @@ async fn a_product_shows_its_pictures_by_urls_that_work() {
     let image = add(&a, &product, json!({"file_id": file})).await.created();
     let path = image.header("location").to_owned();
     assert_eq!(path, format!("/products/{product}/images/{}", image.id()));
+    let found = a.get(&path).await.ok();
+    assert_eq!(found.json, image.json);
+    assert_eq!(found.header("etag"), image.header("etag"));
     let expected = json!([{"id": image.id(), "file_id": file, "position": 1, "is_primary": true,
         "urls": image.json["urls"]}]);
     let found = a.get(&format!("/products/{product}")).await.ok();

@@ -158,6 +158,7 @@ async fn what_is_put_for_no_avatar_that_is_waited_for_is_removed() {
 async fn sweeping_keeps_avatars_and_removes_those_of_people_who_are_gone() {
     let t = app().await;
     let (ana, luz) = (t.user("ana").await, t.user("luz").await);
+    t.tenant("acme").await;
     upload(&t, &ana, png(200, 200)).await;
     upload(&t, &luz, png(200, 200)).await;
     let shown = avatar(&ana).await;

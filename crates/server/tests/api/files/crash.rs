@@ -16,7 +16,7 @@ use worker::{Options, Worker};
 
 use super::clamd::Clamd;
 use super::support::{
-    EICAR, bytes, execute, id, png, presign, put, room, send, status, text, tidy, until, value,
+    EICAR, bytes, execute, id, png, presign, put, room, send, status, text, thumbnails, tidy, until, value,
 };
 use crate::{app, plan};
 
@@ -51,8 +51,8 @@ struct Process {
 impl Process {
     fn start(t: &TestApp) -> Process {
         let roles = RolePasswords {
-            app: String::new(),
-            system: String::new(),
+            app: vec![String::new()],
+            system: vec![String::new()],
         };
         let size = PoolSize {
             app: 4,
@@ -145,7 +145,10 @@ async fn workers_that_die_at_any_moment_leave_nothing_behind() {
         assert_eq!(bytes(&a, &id(upload)).await, picture);
         assert_eq!(status(&a, &id(upload)).await, "ready");
     }
-    assert_eq!(room(&t).await, format!("{} 0 0", 8 * picture.len()));
+    assert_eq!(
+        room(&t).await,
+        format!("{} 0 0", 8 * picture.len() as u64 + thumbnails(&t).await)
+    );
     let objects = value(
         &t,
         "select sum(1 + jsonb_array_length(variants))::text from ally.files",
@@ -261,4 +264,76 @@ async fn a_file_that_ends_every_worker_is_rejected_at_last() {
     until(async || status(&a, &id(&upload)).await == "rejected unprocessable").await;
     worker.stop().await;
     assert_eq!(room(&t).await, "0 0 0");
+}
+
+#[tokio::test]
+async fn a_file_on_which_the_scanner_always_fails_is_rejected_at_last() {
+    let clamd = Clamd::start(0).await;
+    let t = app_with_scanner(&clamd).await;
+    let a = t.tenant("a").await;
+    let killer = send(&a, text("killer.txt"), "crash").await;
+    for _ in 0..7 {
+        t.run_jobs().await;
+        assert_eq!(status(&a, &id(&killer)).await, "scanning");
+        execute(
+            &t,
+            "update ally.jobs set run_at = now() where name = 'files.process'",
+        )
+        .await;
+    }
+    t.run_jobs().await;
+    assert_eq!(status(&a, &id(&killer)).await, "rejected unscannable");
+    assert_eq!(room(&t).await, "0 0 0");
+    // Another one is none the worse for it.
+    let other = send(&a, text("other.txt"), "hello").await;
+    clamd.allow(1);
+    t.run_jobs().await;
+    assert_eq!(status(&a, &id(&other)).await, "ready");
+}
+
+#[tokio::test]
+async fn a_file_whose_job_dies_again_and_again_is_rejected_at_last() {
+    // Which never answers.
+    let clamd = Clamd::start(0).await;
+    let t = app_with_scanner(&clamd).await;
+    let a = t.tenant("a").await;
+    let upload = send(&a, text("a.txt"), "hello").await;
+    let waits =
+        "update ally.jobs set state = 'dead', failures = 8, ended_at = now() where name = 'files.process'";
+    for _ in 0..3 {
+        execute(&t, waits).await;
+        execute(
+            &t,
+            "update ally.files set state = 'scanning', upload_expires_at = now() - interval '2 hours'",
+        )
+        .await;
+        assert_eq!(status(&a, &id(&upload)).await, "scanning");
+        execute(&t, "delete from ally.schedule_slots").await;
+        plan(&t).await;
+        let worker = t.start_worker();
+        let tidied = "select count(*)::text from ally.jobs where name = 'files.tidy'";
+        until(async || value(&t, tidied).await == "0").await;
+        worker.stop().await;
+    }
+    assert_eq!(status(&a, &id(&upload)).await, "rejected unprocessable");
+}
+
+/// A bucket that is away as a whole has no object at all, and that says nothing of any.
+#[tokio::test]
+async fn a_missing_bucket_is_waited_for() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let processed = send(&a, text("a.txt"), "hello").await;
+    let awaited = presign(&a, text("b.txt")).await;
+    t.pass(Duration::from_secs(600 + 16 * 60)).await;
+    t.rename_bucket("ally360-quarantine", "away").await;
+    t.run_jobs().await;
+    let a = t.sign_in(&a.email).await.in_company(a.company());
+    assert_eq!(status(&a, &id(&processed)).await, "scanning");
+    assert_eq!(status(&a, &id(&awaited)).await, "pending");
+    t.rename_bucket("away", "ally360-quarantine").await;
+    t.pass(Duration::from_secs(600)).await;
+    t.run_jobs().await;
+    assert_eq!(status(&a, &id(&processed)).await, "ready");
+    assert_eq!(status(&a, &id(&awaited)).await, "expired");
 }

@@ -6,7 +6,8 @@ use serde_json::json;
 use testkit::STORE_EVENT_TOKEN;
 
 use super::support::{
-    bytes, fetch, id, png, presign, put, room, send, sha256_hex, status, store, text, until, value,
+    bytes, fetch, id, png, presign, put, room, send, sha256_hex, status, store, text, thumbnails, until,
+    value,
 };
 use crate::app;
 
@@ -92,7 +93,10 @@ async fn a_picture_is_processed_without_any_further_request() {
         form[5].len() == 36 + "-product_image.png".len() && form[5].ends_with("-product_image.png"),
         "{key}"
     );
-    assert_eq!(room(&t).await, format!("{} 0 0", picture.len()));
+    assert_eq!(
+        room(&t).await,
+        format!("{} 0 0", picture.len() as u64 + thumbnails(&t).await)
+    );
 }
 
 #[tokio::test]
@@ -221,6 +225,15 @@ async fn a_remote_store_reports_uploads_with_its_token() {
     for other in ["x", "../..", &format!("{}/{}", uuid::Uuid::new_v4(), id(&upload))] {
         store.post("/store/events", event(other)).await.status(204);
     }
+    // What tells of something else than an arrival there.
+    for (field, value) in [
+        ("/Records/0/eventName", "s3:ObjectRemoved:Delete"),
+        ("/Records/0/s3/bucket/name", "ally360"),
+    ] {
+        let mut other = event(&key);
+        *other.pointer_mut(field).expect(field) = value.into();
+        store.post("/store/events", other).await.status(204);
+    }
     assert_eq!(status(&a, &id(&upload)).await, "pending");
     store.post("/store/events", event(&key)).await.status(204);
     store.post("/store/events", event(&key)).await.status(204);
@@ -282,4 +295,23 @@ fn form_decoded(encoded: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(encoded.replace('+', "%2B").as_bytes())
         .into_owned()
         .collect()
+}
+
+/// A report that was wrong, or bytes that have gone, cost nothing: they may come as long as the URL works.
+#[tokio::test]
+async fn bytes_that_are_not_there_are_awaited_again() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let upload = presign(&a, text("a.txt")).await;
+    let mut store = t.anonymous();
+    store.token = STORE_EVENT_TOKEN.to_owned();
+    let event = json!({"Records": [{"s3": {"object": {"key": format!("{}/{}", a.company(), id(&upload))}}}]});
+    store.post("/store/events", event).await.status(204);
+    assert_eq!(status(&a, &id(&upload)).await, "uploaded");
+    t.run_jobs().await;
+    assert_eq!(status(&a, &id(&upload)).await, "pending");
+    assert_eq!(put(&upload, "hello").await, 200);
+    until(async || status(&a, &id(&upload)).await != "pending").await;
+    t.run_jobs().await;
+    assert_eq!(status(&a, &id(&upload)).await, "ready");
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{bytes, png, room, status, store, text, tidy};
-use crate::app;
+use super::support::{bytes, execute, png, room, status, store, text, tidy, until, value};
+use crate::{app, plan};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -63,7 +63,12 @@ async fn files_are_found_by_every_filter_and_page_by_page() {
         "dos.txt",
         "in the description, % taken literally"
     );
-    assert_eq!(find("search=%25").await, "dos.txt");
+    assert_eq!(
+        find("search=10").await,
+        "dos.txt",
+        "two characters where a word begins"
+    );
+    assert_eq!(find("search=%25").await, "");
     a.get("/files?status=lost").await.problem(400, "query-invalid");
 
     let first = a.get("/files?limit=3&include_total=true").await.ok();
@@ -157,4 +162,96 @@ async fn a_deleted_file_comes_back_until_it_is_purged() {
         0,
         "thumbnails too"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_restored_while_it_is_purged_stays() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let id = store(&t, &a, text("a.txt"), "hello").await;
+    a.delete(&format!("/files/{id}")).await.status(204);
+    t.pass(DAY * 31).await;
+    // A restoring that has not committed when the purge chooses.
+    let mut restoring = t.superuser().await;
+    for statement in ["begin", "update ally.files set deleted_at = null"] {
+        sqlx::query(statement)
+            .execute(&mut restoring)
+            .await
+            .expect(statement);
+    }
+    let waiting = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' and query like 'delete from files%'";
+    let restore = async {
+        until(async || value(&t, waiting).await != "0").await;
+        sqlx::query("commit")
+            .execute(&mut restoring)
+            .await
+            .expect("a commit");
+    };
+    tokio::join!(tidy(&t), restore);
+    let a = t.sign_in(&a.email).await.in_company(a.company());
+    assert_eq!(bytes(&a, &id).await, b"hello");
+}
+
+#[tokio::test]
+async fn a_company_that_cannot_be_tidied_keeps_no_other_waiting() {
+    let t = app().await;
+    for name in ["a", "b", "c"] {
+        let a = t.tenant(name).await;
+        let id = store(&t, &a, text(&format!("{name}.txt")), "hello").await;
+        a.delete(&format!("/files/{id}")).await.status(204);
+    }
+    t.pass(DAY * 31).await;
+    execute(
+        &t,
+        "create function ally.broken() returns trigger language plpgsql as $$
+         begin if old.filename = 'a.txt' then raise 'broken'; end if; return old; end $$",
+    )
+    .await;
+    execute(
+        &t,
+        "create trigger broken before delete on ally.files for each row execute function ally.broken()",
+    )
+    .await;
+    plan(&t).await;
+    let worker = t.start_worker();
+    until(async || value(&t, "select count(*)::text from ally.files").await == "1").await;
+    worker.stop().await;
+    let error = value(&t, "select last_error from ally.jobs where name = 'files.tidy'").await;
+    assert!(error.starts_with("1 companies were left out"), "{error}");
+}
+
+#[tokio::test]
+async fn files_are_found_without_regard_to_case_and_accents() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let b = t.tenant("b").await;
+    let mut new = text("Café_de-altura.txt");
+    new["tags"] = json!(["frente"]);
+    let id = store(&t, &a, new, "hello").await;
+    store(&t, &b, text("cafe.txt"), "hello").await;
+    for query in [
+        "search=cafe",
+        "search=ALTURA",
+        "search=caf%C3%A9&tag=frente",
+        "tag=frente",
+    ] {
+        assert_eq!(
+            a.get(&format!("/files?{query}")).await.ok().items("id"),
+            [id.as_str()],
+            "{query}"
+        );
+    }
+    for query in [
+        "search=te",
+        "search=%25",
+        "search=cafe&tag=otra",
+        "tag=frent",
+        "search=cafe&deleted=true",
+    ] {
+        assert_eq!(
+            a.get(&format!("/files?{query}")).await.ok().items("id"),
+            [""; 0],
+            "{query}"
+        );
+    }
 }

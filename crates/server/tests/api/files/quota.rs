@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 
-use super::support::{execute, id, presign, room, status, store, text};
+use super::support::{
+    execute, id, png, presign, put, room, status, store, text, thumbnails, tidy, until, value,
+};
 use crate::app;
 
 #[tokio::test]
@@ -145,4 +147,55 @@ async fn open_uploads_are_limited() {
     a.post("/files/upload/presign", sized(5))
         .await
         .problem(409, "too-many-open-uploads");
+}
+
+#[tokio::test]
+async fn deleting_an_open_upload_frees_its_room_and_what_arrives_later_goes() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let upload = presign(&a, sized(5)).await;
+    assert_eq!(room(&t).await, "0 5 1");
+    a.delete(&format!("/files/{}", id(&upload))).await.status(204);
+    assert_eq!(room(&t).await, "0 0 0");
+    assert_eq!(put(&upload, "hello").await, 200);
+    until(async || {
+        value(
+            &t,
+            "select count(*)::text from ally.jobs where name = 'files.remove_objects'",
+        )
+        .await
+            != "0"
+    })
+    .await;
+    t.run_jobs().await;
+    assert_eq!(files::sweep(&t.app, true).await.expect("a sweep").objects, 0);
+    a.post(&format!("/files/{}/restore", id(&upload)), json!({}))
+        .await
+        .ok();
+    assert_eq!(status(&a, &id(&upload)).await, "expired");
+}
+
+#[tokio::test]
+async fn thumbnails_take_room_too() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let new = json!({"filename": "foto.png", "content_type": "image/png", "module": "documents"});
+    let picture = png(1280, 1280);
+    let id = store(&t, &a, new, picture.clone()).await;
+    let kept = picture.len() as u64 + thumbnails(&t).await;
+    assert!(kept > picture.len() as u64);
+    let usage = a.get("/files/usage").await.ok();
+    assert_eq!(usage.json["used_bytes"], kept);
+    assert_eq!(
+        usage.json["modules"],
+        json!([{"module": "documents", "files": 1, "bytes": kept}])
+    );
+    assert_eq!(
+        a.get(&format!("/files/{id}")).await.ok().json["size"],
+        picture.len()
+    );
+    a.delete(&format!("/files/{id}")).await.status(204);
+    t.pass(Duration::from_hours(24 * 31)).await;
+    tidy(&t).await;
+    assert_eq!(room(&t).await, "0 0 0");
 }

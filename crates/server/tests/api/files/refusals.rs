@@ -348,3 +348,19 @@ async fn what_was_put_last_before_the_scan_is_what_is_scanned() {
     t.run_jobs().await;
     assert!(status(&a, &id(&upload)).await.starts_with("infected "));
 }
+
+/// What clients translate for people.
+#[test]
+fn every_reason_is_documented() {
+    let docs = include_str!("../../../../../docs/files.md");
+    let ours = [
+        "empty",
+        "size-mismatch",
+        "checksum-mismatch",
+        "upload-vanished",
+        "unprocessable",
+    ];
+    for reason in inspect::reason::ALL.iter().chain(&ours) {
+        assert!(docs.contains(&format!("`{reason}`")), "{reason}");
+    }
+}

@@ -150,6 +150,12 @@ pub async fn execute(t: &TestApp, sql: &'static str) {
         .expect(sql);
 }
 
+/// Bytes of all thumbnails of files.
+pub async fn thumbnails(t: &TestApp) -> u64 {
+    let bytes = "select coalesce(sum((v->>'size')::bigint), 0)::text from ally.files, jsonb_array_elements(variants) as v";
+    value(t, bytes).await.parse().expect("a number")
+}
+
 /// Used bytes, reserved bytes and open uploads of the only company with any.
 pub async fn room(t: &TestApp) -> String {
     value(

@@ -137,6 +137,8 @@ impl Installation {
         let finished = "select count(*) from ally.job_runs where name = 'files.process' and outcome = 'done'";
         assert_eq!(self.count(finished).await, count, "each one once");
         let bytes: usize = uploads.iter().map(|upload| upload.bytes.len()).sum();
+        let thumbnails = "select coalesce(sum((v->>'size')::bigint), 0)::bigint from ally.files, jsonb_array_elements(variants) as v";
+        let bytes = i64::try_from(bytes).expect("few") + self.count(thumbnails).await;
         let usage = self.client.get("/files/usage").await.expect(200).json();
         assert_eq!(
             [
