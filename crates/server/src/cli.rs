@@ -12,7 +12,7 @@ use crate::mail::{self, MailAction};
 use crate::secrets::{self, Secrets};
 use crate::settings::Settings;
 use crate::telemetry::{Otlp, Traces};
-use crate::{doctor, openapi_document, probe, run, telemetry};
+use crate::{doctor, memory, openapi_document, probe, run, telemetry};
 
 /// Multi-tenant backend for small businesses.
 #[derive(Parser, Debug)]
@@ -120,6 +120,16 @@ pub enum UserAction {
     VerificationToken { email: String },
 }
 
+impl Command {
+    /// Whether it goes on until it is told to stop.
+    fn serves(&self) -> bool {
+        matches!(
+            self,
+            Command::Dev | Command::Serve | Command::Api | Command::Worker | Command::Scheduler
+        )
+    }
+}
+
 /// Runs the command; returns the process's exit code.
 pub fn main() -> std::process::ExitCode {
     // A missing .env is normal; a broken one is not.
@@ -136,6 +146,9 @@ pub fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    if cli.command.serves() {
+        memory::give_back_what_is_freed();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
@@ -164,10 +177,7 @@ pub fn main() -> std::process::ExitCode {
 
 /// Traces of what serves, if the environment asks for them.
 fn traces(command: &Command, runtime: &Handle) -> anyhow::Result<Option<Traces>> {
-    if !matches!(
-        command,
-        Command::Dev | Command::Serve | Command::Api | Command::Worker | Command::Scheduler
-    ) {
+    if !command.serves() {
         return Ok(None);
     }
     let otlp = Otlp::from_env()?;

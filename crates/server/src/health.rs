@@ -12,6 +12,7 @@ use kernel::app::App;
 use kernel::db::migrate;
 use kernel::error::{BUSY, Error, INTERNAL, MISCONFIGURED};
 use kernel::output::json;
+use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor;
@@ -53,6 +54,17 @@ pub enum Status {
 /// What is wrong with roles and tables, looked for once after the migrations are current.
 pub(crate) type Catalogue = Arc<Mutex<Option<Vec<String>>>>;
 
+/// For so long what is wrong with the database is told to all who ask; one of those who ask at once looks.
+const KEPT: Duration = Duration::from_millis(500);
+
+/// What readiness knows.
+#[derive(Clone)]
+struct Known {
+    catalogue: Catalogue,
+    database: Cache<(), Arc<Vec<String>>>,
+    services: Services,
+}
+
 pub fn routes(app: &App) -> Router<App> {
     let environment = format!("{:?}", app.config.environment).to_lowercase();
     let health = move || {
@@ -66,7 +78,11 @@ pub fn routes(app: &App) -> Router<App> {
             })
         }
     };
-    let (catalogue, services) = (Catalogue::default(), Services::default());
+    let known = Known {
+        catalogue: Catalogue::default(),
+        database: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
+        services: Services::default(),
+    };
     Router::new()
         .route("/", get(health.clone()))
         .route("/health", get(health))
@@ -76,14 +92,15 @@ pub fn routes(app: &App) -> Router<App> {
         )
         .route(
             "/health/ready",
-            get(async move |State(app): State<App>| ready(&app, &catalogue, &services).await),
+            get(async move |State(app): State<App>| ready(&app, &known).await),
         )
 }
 
-async fn ready(app: &App, catalogue: &Catalogue, services: &Services) -> Response {
-    let mut readiness = readiness(app, catalogue).await;
+async fn ready(app: &App, known: &Known) -> Response {
+    let look = async { Arc::new(of_database(app, &known.catalogue).await) };
+    let mut readiness = judged(app, known.database.get_with((), look).await.to_vec());
     if readiness.ready {
-        readiness.reasons = services.faults(app).await;
+        readiness.reasons = known.services.faults(app).await;
         if !readiness.reasons.is_empty() {
             readiness.status = Status::Degraded;
         }
@@ -98,14 +115,21 @@ async fn ready(app: &App, catalogue: &Catalogue, services: &Services) -> Respons
 
 /// Whether the process can serve now, and if not why. Services beside the database are not looked at.
 pub(crate) async fn readiness(app: &App, catalogue: &Catalogue) -> Readiness {
-    let mut reasons = Vec::new();
-    if app.leaving.is_cancelled() {
-        reasons.push("the process is stopping".to_owned());
-    }
+    judged(app, of_database(app, catalogue).await)
+}
+
+async fn of_database(app: &App, catalogue: &Catalogue) -> Vec<String> {
     match tokio::time::timeout(PATIENCE, database(app, catalogue)).await {
-        Ok(Ok(found)) => reasons.extend(found),
-        Ok(Err(error)) => reasons.push(reason(&error).to_owned()),
-        Err(_) => reasons.push("the database does not answer in time".to_owned()),
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => vec![reason(&error).to_owned()],
+        Err(_) => vec!["the database does not answer in time".to_owned()],
+    }
+}
+
+/// With what is wrong with the database.
+fn judged(app: &App, mut reasons: Vec<String>) -> Readiness {
+    if app.leaving.is_cancelled() {
+        reasons.insert(0, "the process is stopping".to_owned());
     }
     let (ready, status) = if reasons.is_empty() {
         (true, Status::Ready)
@@ -155,6 +179,8 @@ async fn database(app: &App, catalogue: &Catalogue) -> kernel::error::Result<Vec
     }
     let reasons = match faults.len() {
         0 => Vec::new(),
+        // What a newer program has added and answers for is not known here.
+        _ if migrate::is_newer(&mut tx).await? => Vec::new(),
         1 => vec!["the database has a fault in its roles or tables: run `ally360 doctor`".to_owned()],
         n => vec![format!(
             "the database has {n} faults in its roles or tables: run `ally360 doctor`"

@@ -11,6 +11,7 @@ mod http;
 mod listen;
 mod mail;
 mod measured;
+mod memory;
 mod monitor;
 mod openapi;
 mod probe;

@@ -99,8 +99,8 @@ mod tests {
         let settings = crate::cli::Cli::parse_from(["ally360", "serve"]).settings;
         let (server, nobody) = (PgConnectOptions::new_without_pgpass(), String::new());
         let roles = RolePasswords {
-            app: nobody.clone(),
-            system: nobody,
+            app: vec![nobody.clone()],
+            system: vec![nobody],
         };
         let db = Db::connect_lazy(&server, &roles, &settings.pool_size());
         App::new(

@@ -1,4 +1,5 @@
-//! `/metrics` for Prometheus, on a listener of its own: numbers of the installation are not for its clients.
+//! `/metrics` for Prometheus and health for whoever supervises the process, on a listener of its own: numbers of
+//! the installation are not for its clients.
 //! What each metric is good for stands in docs/monitoring.md.
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use crate::health;
 use crate::listen::{self, Limits, Stop};
 
 /// Upper bounds of the histograms, in seconds: from a cached read to the longest job.
@@ -91,7 +93,11 @@ impl Monitor {
             database: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
             queues: tells_queue.then(|| [crate::queues(), vec![UNKNOWN]].concat()),
         };
-        let router = Router::new().route("/metrics", get(scrape)).with_state(page);
+        // Health also, which at the limit of its connections the API's listener has no place for.
+        let router = Router::new()
+            .route("/metrics", get(scrape))
+            .with_state(page)
+            .merge(health::routes(app).with_state(app.clone()));
         let limits = Limits {
             max_connections: CONNECTIONS,
             ..Limits::default()

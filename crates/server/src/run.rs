@@ -21,7 +21,7 @@ use storage::{EmbeddedStore, Storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 use worker::Worker;
 
@@ -345,6 +345,11 @@ async fn prepare(app: App, storage: Storage) {
             return;
         }
     }
+    match storage.probe_upload_urls().await {
+        Ok(false) => {}
+        Ok(true) => error!("{}", files::LOOSE_UPLOAD_URLS),
+        Err(error) => warn!(%error, "what upload URLs are good for could not be tried"),
+    }
 }
 
 /// The next signal to end, from the call on: one that comes before anybody waits is not lost.
@@ -364,10 +369,17 @@ fn stop_signal() -> impl Future<Output = SignalKind> {
 /// `ally360 migrate up`.
 pub async fn migrate_up(settings: Settings) -> anyhow::Result<()> {
     let database = Database::open(&settings).await?;
-    if database.embedded.is_none() {
-        start::wait(&database.login, settings.start_seconds).await?;
-    }
-    let applied = database.migrate(&settings).await;
+    let migrate = async {
+        if database.embedded.is_none() {
+            start::wait(&database.login, settings.start_seconds).await?;
+        }
+        database.migrate(&settings).await
+    };
+    let applied = tokio::select! {
+        applied = migrate => applied,
+        // As the first process of a container it would not be ended by what it does not wait for.
+        _ = stop_signal() => Err(anyhow::anyhow!("told to stop before the migrations were done")),
+    };
     database.close().await;
     say(&format!(
         "{} migrations applied; the database is current",

@@ -21,6 +21,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "schedule_slots",
     "mails",
     "mail_suppressions",
+    "unreferenced_objects",
     "audit_heads",
     "audit_links",
     "audit_progress",
@@ -65,6 +66,7 @@ pub const UNAUDITED_TABLES: &[(&str, &str)] = &[
     ),
     ("mails", "a history itself"),
     ("mail_suppressions", "what mail servers answered"),
+    ("unreferenced_objects", "what sweeps of the store have found"),
     (
         "refresh_tokens",
         "change with every refresh; their sessions are recorded",
@@ -105,6 +107,12 @@ pub const DEFINER_FUNCTIONS: &[DefinerFunction] = &[
         owner: "ally_search",
         tables: &["products"],
         reason: "LIKE is not leakproof, so no index serves it under row security; filters by app_tenant()",
+    },
+    DefinerFunction {
+        signature: "ally.search_files(text,text,boolean)",
+        owner: "ally_search",
+        tables: &["files"],
+        reason: "neither LIKE nor @> is leakproof; filters by app_tenant()",
     },
     DefinerFunction {
         signature: "ally.company_people()",

@@ -41,13 +41,28 @@ pub(super) async fn examine(database: &Database, settings: &Settings, report: &m
     let current = migrations(&mut conn, database.embedded.is_some(), report).await;
 
     let passwords = settings.role_passwords(&database.keys);
-    log_in(&database.login, APP_ROLE, &passwords.app, report).await;
-    match log_in(&database.login, SYSTEM_ROLE, &passwords.system, report).await {
+    log_in(&database.login, APP_ROLE, &passwords.app[0], report).await;
+    match log_in(&database.login, SYSTEM_ROLE, &passwords.system[0], report).await {
         Some(mut conn) if current => catalogue(&mut conn, report).await,
         _ => report.warn(
             "catalogue",
             "not examined: it needs current migrations and the login of ally_system",
         ),
+    }
+    if let Some(pooler) = &settings.config.database.db_pooler {
+        let server = kernel::db::behind(pooler, &database.login);
+        for (role, passwords) in [(APP_ROLE, &passwords.app), (SYSTEM_ROLE, &passwords.system)] {
+            match connect(&server.clone().username(role).password(&passwords[0])).await {
+                Ok(_) => report.ok("pooler", format!("{role} can log in through ALLY360_DB_POOLER")),
+                Err(error) => report.fail(
+                    "pooler",
+                    format!(
+                        "{role} cannot log in through ALLY360_DB_POOLER: {error}. Check its user list, its address, and \
+                         that both sides agree on TLS (PGSSLMODE)"
+                    ),
+                ),
+            }
+        }
     }
 }
 
@@ -201,7 +216,16 @@ async fn catalogue(conn: &mut PgConnection, report: &mut Report) {
             "catalogue",
             "roles, tables, views and functions keep companies apart",
         ),
-        Ok(faults) => faults.iter().for_each(|fault| report.fail("catalogue", fault)),
+        Ok(faults) => match migrate::is_newer(conn).await {
+            Ok(true) => report.warn(
+                "catalogue",
+                format!(
+                    "of a newer program, which knows what this one does not: {}",
+                    faults.join("; ")
+                ),
+            ),
+            _ => faults.iter().for_each(|fault| report.fail("catalogue", fault)),
+        },
         Err(error) => report.fail("catalogue", format!("cannot be read: {error}")),
     }
 }

@@ -27,7 +27,17 @@ pub(super) async fn store(settings: &Settings, report: &mut Report) {
         Err(error) => return report.fail("store", error),
     };
     match services::store(&storage).await {
-        Ok(()) => report.ok("store", "the server of MINIO_HOST answers and has both buckets"),
+        Ok(()) => {
+            report.ok("store", "the server of MINIO_HOST answers and has both buckets");
+            match storage.probe_upload_urls().await {
+                Ok(false) => report.ok("upload URLs", "good for one upload and nothing else"),
+                Ok(true) => report.fail("upload URLs", files::LOOSE_UPLOAD_URLS),
+                Err(error) => report.warn(
+                    "upload URLs",
+                    format!("what they are good for cannot be tried from here: {error}"),
+                ),
+            }
+        }
         Err(fault) => report.fail(
             "store",
             advice(&fault, "MINIO_HOST, MINIO_PORT and MINIO_USE_SSL"),

@@ -98,6 +98,7 @@ const OPERATORS: &[&str] = &[
     "api_keys_token_hash_length",
     "idempotency_keys_fingerprint_length",
     "idempotency_keys_key_hash_length",
+    "files_bytes_positive",
     "files_key",
     "files_picture",
     "files_progress_range",

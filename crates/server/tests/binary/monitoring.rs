@@ -286,3 +286,17 @@ async fn slow_statements_are_logged_without_their_values() {
     assert!(log.lines().any(|line| slow(&line)), "{log}");
     assert!(!log.to_lowercase().contains("privado"), "{log}");
 }
+
+/// Whoever supervises the process asks there: the API's listener may have all the connections that it takes.
+#[tokio::test]
+async fn health_is_told_beside_the_metrics_whatever_the_api_has_to_do() {
+    let home = Home::seeded();
+    let server = monitored(home.program(["dev"]).env("ALLY360_MAX_CONNECTIONS", "2"));
+    let metrics = metrics_of(&server);
+    let _all: Vec<_> = (0..2)
+        .map(|_| std::net::TcpStream::connect(server.address()).expect("a connection"))
+        .collect();
+    for path in ["/health/live", "/health/ready"] {
+        metrics.get(path).await.expect(200);
+    }
+}

@@ -145,3 +145,49 @@ async fn a_process_with_a_fault_is_never_ready() {
         "the database has a fault in its roles or tables: run `ally360 doctor`"
     );
 }
+
+/// A process is asked by whoever likes; the database is not.
+#[tokio::test]
+async fn the_database_is_asked_twice_a_second_however_often_health_is() {
+    let app = TestApp::new(server::service).await;
+    as_migrated(app.database()).await;
+    let ready = async || app.anonymous().get("/health/ready").await.status.as_u16();
+    assert_eq!(ready().await, 200);
+    let removed =
+        "delete from ally._sqlx_migrations where version = (select max(version) from ally._sqlx_migrations)";
+    execute(&mut app.superuser().await, removed)
+        .await
+        .expect("removed");
+    assert_eq!(ready().await, 200);
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    assert_eq!(ready().await, 503);
+}
+
+/// After an upgrade that had to be taken back: what the newer program has added, the older one does not know.
+#[tokio::test]
+async fn a_program_serves_the_schema_of_a_newer_one() {
+    let app = TestApp::new(server::service).await;
+    as_migrated(app.database()).await;
+    let newer = "insert into ally._sqlx_migrations (version, description, success, checksum, execution_time)
+                   values (999901010000, 'later', true, '', 0);
+                 create table ally.later (id integer);
+                 create function ally.later() returns integer language sql security definer as 'select 1'";
+    execute(&mut app.superuser().await, newer).await.expect("newer");
+    app.anonymous().get("/health/ready").await.status(200);
+    let told = doctor(SECRET, &url(app.database()));
+    let report = text(&told.stdout);
+    assert!(told.status.success(), "{report}");
+    assert!(
+        report.contains("warn  catalogue   of a newer program"),
+        "{report}"
+    );
+    let url = url(app.database()).parse().expect("a URL");
+    let roles = kernel::db::RolePasswords {
+        app: vec!["app".to_owned()],
+        system: vec!["system".to_owned()],
+    };
+    let applied = kernel::db::migrate::up(&url, &roles)
+        .await
+        .expect("it does not mind");
+    assert_eq!(applied, 0);
+}

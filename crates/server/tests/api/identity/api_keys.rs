@@ -212,8 +212,8 @@ async fn what_was_not_made_here_is_refused_without_asking_the_database() {
     // A process without a database.
     let (roles, size) = (
         RolePasswords {
-            app: String::new(),
-            system: String::new(),
+            app: vec![String::new()],
+            system: vec![String::new()],
         },
         PoolSize {
             app: 1,
@@ -474,4 +474,21 @@ async fn of_many_keys_made_at_once_a_hundred_come_to_be() {
     a.post("/company/api-keys", new)
         .await
         .problem(409, "too-many-api-keys");
+}
+
+/// The process that revokes knows by itself, whatever the database tells it.
+#[tokio::test]
+async fn a_revoked_key_is_out_at_once_where_it_was_revoked() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let made = make(&a, &["brands.read"]).await;
+    let here = machine(&t, &made);
+    here.get("/brands").await.ok();
+    sqlx::query("alter table ally.api_keys disable trigger user")
+        .execute(&mut t.superuser().await)
+        .await
+        .expect("nobody is told");
+    here.get("/brands").await.ok();
+    a.delete(&format!("{KEYS}/{}", made.id())).await.status(204);
+    here.get("/brands").await.problem(401, "unauthenticated");
 }

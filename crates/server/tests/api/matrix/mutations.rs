@@ -156,12 +156,15 @@ async fn a_reference_without_the_company_is_found() {
 #[tokio::test]
 async fn a_search_that_forgets_the_company_shows_nothing_more() {
     let app = crate::app().await;
-    let definition: String = sqlx::query_scalar("select pg_get_functiondef('ally.search_products'::regproc)")
-        .fetch_one(&mut app.superuser().await)
-        .await
-        .expect("search_products");
-    let widened = definition.replace("tenant_id = app_tenant()", "true");
-    assert_ne!(definition, widened);
-    // It finds ids only; the rows are read under row security.
-    assert_eq!(leaks_after(widened).await, [""; 0]);
+    for name in ["search_products", "search_files"] {
+        let definition: String = sqlx::query_scalar("select pg_get_functiondef(('ally.' || $1)::regproc)")
+            .bind(name)
+            .fetch_one(&mut app.superuser().await)
+            .await
+            .expect(name);
+        let widened = definition.replace("tenant_id = app_tenant()", "true");
+        assert_ne!(definition, widened);
+        // It finds ids only; the rows are read under row security.
+        assert_eq!(leaks_after(widened).await, [""; 0], "{name}");
+    }
 }
