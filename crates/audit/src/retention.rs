@@ -12,6 +12,8 @@ pub(crate) fn module() -> Module {
     Module::new("audit-retention").every::<RotateTrail>(Duration::from_hours(24))
 }
 
+/// Months after which nothing is dropped.
+const NEVER: i32 = 1200;
 /// While somebody reads the trail for long, nothing can be dropped.
 const IN_USE_PAUSE: Duration = Duration::from_mins(30);
 
@@ -45,6 +47,12 @@ impl Job for RotateTrail {
 pub async fn rotate(app: &App, months: i32) -> Result<()> {
     // What the dropped months held is chained before, whatever else was late.
     crate::chain(app).await?;
+    // By itself: what cannot be dropped now must not keep what is needed soon from being made.
+    let mut tx = app.db.system().await?;
+    sqlx::query!("select audit_rotate($1)", NEVER)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
     let mut tx = app.db.system().await?;
     sqlx::query!("set local statement_timeout = '5min'")
         .execute(&mut *tx)

@@ -18,7 +18,7 @@ use crate::actor;
 use crate::app::App;
 use crate::caller::{Caller, Cause, UserCaller};
 use crate::db::{SystemTx, TenantTx};
-use crate::error::{Error, Result, UNAVAILABLE};
+use crate::error::{BUSY, Error, MISCONFIGURED, Result, UNAVAILABLE};
 use crate::limit::Overrides;
 use crate::permissions;
 use crate::trace::TraceContext;
@@ -163,11 +163,11 @@ impl Round {
     /// Takes note of how a company's part ended.
     ///
     /// # Errors
-    /// Its error, when that is no fault of this company: the database is away, and the round would find it so with
-    /// each.
+    /// Its error, when that is no fault of this company: the database is away or lets nobody in, and the round would
+    /// find it so with each.
     pub fn note(&mut self, company: Uuid, outcome: Result<()>) -> Result<()> {
         let Err(error) = outcome else { return Ok(()) };
-        if error.code() == UNAVAILABLE.code {
+        if [UNAVAILABLE.code, BUSY.code, MISCONFIGURED.code].contains(&error.code()) {
             return Err(error);
         }
         tracing::error!(

@@ -267,7 +267,9 @@ fn is_unknown_address(code: u16, text: &str, stage: Stage) -> bool {
         None if code == 556 => true,
         None => {
             let text = text.to_lowercase();
-            UNKNOWN.iter().any(|unknown| text.contains(unknown))
+            // Exim tells in the same words that it does not know who sends.
+            let is_of_sender = text.contains("sender") || text.contains("verif");
+            !is_of_sender && UNKNOWN.iter().any(|unknown| text.contains(unknown))
         }
     }
 }
@@ -296,6 +298,7 @@ mod tests {
             "relay not permitted",
             "Sender verify failed",
             "listed at dnsbl.example",
+            "Verification failed for <us@example.com>\nUser unknown\nSender verify failed",
             "",
         ] {
             assert!(!unknown(550, passing), "{passing}");

@@ -8,6 +8,7 @@ use kernel::actor::{Actor, Origin};
 use kernel::app::App;
 use kernel::caller::Cause;
 use kernel::db::{heard, in_time};
+use kernel::error::{Error, UNAVAILABLE};
 use kernel::job::{JobCx, JobKind};
 use kernel::trace::{self, TraceContext};
 use metrics::{counter, histogram};
@@ -27,6 +28,8 @@ use crate::{Claimed, Options};
 const POLL: Duration = Duration::from_secs(1);
 /// How often the history is rotated.
 const ROTATE: Duration = Duration::from_secs(3600);
+/// Longest time for that: its statements have limits, their number has none.
+const ROTATION: Duration = Duration::from_mins(5);
 /// Attempts of a job that this program does not know; a newer one may, which is being rolled out.
 const UNKNOWN_ATTEMPTS: i32 = 8;
 
@@ -40,16 +43,17 @@ struct Inner {
     kinds: HashMap<&'static str, JobKind>,
     queues: Vec<Queue>,
     options: Options,
+    /// Those that any queue may take.
     slots: Arc<Semaphore>,
     running: Running,
     tasks: TaskTracker,
     wake: Notify,
 }
 
-/// A queue, and how many of the slots it may take: one is left to each of the others, whatever its jobs wait for.
+/// A queue with a slot of its own, whatever the jobs of others wait for.
 struct Queue {
     name: String,
-    share: Arc<Semaphore>,
+    own: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -61,17 +65,19 @@ impl Worker {
         }
         queues.sort();
         queues.dedup();
-        let share = options.concurrency.saturating_sub(queues.len() - 1).max(1);
+        // With fewer slots than queues all are common.
+        let own = usize::from(options.concurrency > queues.len());
+        let common = options.concurrency - own * queues.len();
         let queues = queues.into_iter().map(|name| Queue {
             name,
-            share: Arc::new(Semaphore::new(share)),
+            own: Arc::new(Semaphore::new(own)),
         });
         Worker(Arc::new(Inner {
             app: app.clone(),
             id: kernel::ids::new_id(),
             kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
             queues: queues.collect(),
-            slots: Arc::new(Semaphore::new(options.concurrency)),
+            slots: Arc::new(Semaphore::new(common)),
             options,
             running: Running::default(),
             tasks: TaskTracker::new(),
@@ -90,6 +96,8 @@ impl Worker {
                 sleep(POLL).await;
             }
             self.work().await;
+            // While the process takes leave, what runs goes on.
+            self.0.app.stopping.cancelled().await;
             self.drain().await;
         };
         // Leases go on until the last job has ended.
@@ -102,7 +110,7 @@ impl Worker {
         info!(worker.id = %self.0.id, "worker stopped");
     }
 
-    /// Whether the process stops, or is about to: another one has what is due.
+    /// Whether the process stops, or is about to: what is due now waits for another one, or for its next start.
     fn stopping(&self) -> bool {
         self.0.app.leaving.is_cancelled() || self.0.app.stopping.is_cancelled()
     }
@@ -157,10 +165,7 @@ impl Worker {
         let mut started = 0;
         for index in 0..inner.queues.len() {
             let queue = &inner.queues[(turn + index) % inner.queues.len()];
-            let free = inner
-                .slots
-                .available_permits()
-                .min(queue.share.available_permits());
+            let free = queue.own.available_permits() + inner.slots.available_permits();
             if free == 0 {
                 // A finished job wakes the loop.
                 continue;
@@ -184,9 +189,12 @@ impl Worker {
     }
 
     async fn start(&self, queue: &Queue, job: Claimed) {
-        let (slot, share) = (self.0.slots.clone(), queue.share.clone());
-        let (Ok(slot), Ok(share)) = (slot.acquire_owned().await, share.acquire_owned().await) else {
-            return;
+        let slot = match queue.own.clone().try_acquire_owned() {
+            Ok(own) => own,
+            Err(_) => match self.0.slots.clone().acquire_owned().await {
+                Ok(common) => common,
+                Err(_) => return,
+            },
         };
         let span = info_span!(
             "job", job.id = %job.id, job.name = job.name, job.attempt = job.attempt, tenant.id = %job.tenant_id,
@@ -198,7 +206,7 @@ impl Worker {
         let worker = self.clone();
         let work = async move {
             worker.run_one(job, trace).await;
-            drop((slot, share));
+            drop(slot);
             worker.0.wake.notify_one();
         };
         self.0.tasks.spawn(work.instrument(span));
@@ -307,7 +315,10 @@ impl Worker {
     }
 
     async fn rotated(&self) -> bool {
-        let rotated = rotate(&self.0.app, self.0.options.days_kept).await;
+        let rotation = rotate(&self.0.app, self.0.options.days_kept);
+        let rotated = timeout(ROTATION, rotation)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(&UNAVAILABLE)));
         rotated
             .inspect_err(|error| {
                 warn!(

@@ -104,4 +104,53 @@ mod tests {
         let (hello, _) = tokio::join!(server, options.connect());
         assert_eq!(hello, [0x16, 0x03], "a TLS handshake record");
     }
+
+    /// What a server says to a password that is not the role's.
+    #[derive(Debug, thiserror::Error)]
+    #[error("no")]
+    struct Wrong(&'static str);
+
+    impl sqlx::error::DatabaseError for Wrong {
+        fn message(&self) -> &'static str {
+            "no"
+        }
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.into())
+        }
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+    }
+
+    #[tokio::test]
+    async fn an_earlier_password_is_tried_when_the_present_one_is_refused() {
+        let login = |port| PgConnectOptions::new_without_pgpass().port(port);
+        let logins = [login(1), login(2), login(3)];
+        let answers = async |code: &'static str, accepted: u16| {
+            first_accepted(&logins, async |login| {
+                if login.get_port() == accepted {
+                    Ok(accepted)
+                } else {
+                    Err(sqlx::Error::Database(Box::new(Wrong(code))))
+                }
+            })
+            .await
+        };
+        assert_eq!(answers("28P01", 1).await.expect("the present one"), 1);
+        assert_eq!(answers("28P01", 3).await.expect("an earlier one"), 3);
+        for (code, accepted) in [("28P01", 9), ("53300", 3)] {
+            let refused = answers(code, accepted).await.expect_err("refused");
+            let told = refused.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            assert_eq!(told.as_deref(), Some(code));
+        }
+    }
 }

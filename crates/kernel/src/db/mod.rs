@@ -148,6 +148,8 @@ impl Db {
             PgListener::connect_with(&pool).await
         })
         .await?;
+        // Its loss is told, not mended in silence.
+        listener.eager_reconnect(false);
         listener.listen(channel).await?;
         Ok(listener)
     }

@@ -152,29 +152,38 @@ async fn jobs_per_second_with_many_and_with_one_company() {
 }
 
 #[tokio::test]
-async fn a_queue_that_stands_still_leaves_the_others_a_slot() {
+async fn queues_that_stand_still_leave_the_others_a_slot() {
     let t = app().await;
     let a = t.tenant("a").await;
     let mut conn = sql(&t).await;
     for number in 1..=5 {
         execute(&mut conn, &flood(&company(number), 5, r#"["UntilCancelled"]"#)).await;
     }
+    execute(
+        &mut conn,
+        "insert into jobs (tenant_id, id, queue, name, payload)
+         select tenant_id, gen_random_uuid(), 'slow', 'test.slow', payload from jobs",
+    )
+    .await;
+    // A slot for each of three queues, and two for any.
     let options = Options {
-        concurrency: 4,
+        concurrency: 5,
         ..quick()
     };
     let worker = start(&t, options);
     let running = "select count(*) from jobs where state = 'running'";
-    until_number(&t, running, 3, Duration::from_secs(10)).await;
-    enqueue(&t, &a, &Mail(Act::new(7, &[]))).await;
-    until_number(
-        &t,
-        "select count(*) from effects where n = 7",
-        1,
-        Duration::from_secs(10),
-    )
-    .await;
-    assert_eq!(number(&mut conn, running).await, 3);
+    until_number(&t, running, 4, Duration::from_secs(10)).await;
+    for n in 0..3 {
+        enqueue(&t, &a, &Mail(Act::new(n, &[]))).await;
+        until_number(
+            &t,
+            "select count(*) from effects",
+            i64::from(n) + 1,
+            Duration::from_secs(10),
+        )
+        .await;
+    }
+    assert_eq!(number(&mut conn, running).await, 4);
     worker.stop().await;
 }
 
@@ -210,13 +219,13 @@ async fn the_installations_own_jobs_have_no_cap() {
 
 /// More companies than a claim looks at: each is served once before any is served again.
 #[tokio::test]
-async fn a_thousand_companies_take_turns() {
+async fn two_hundred_companies_take_turns() {
     let t = app().await;
     let mut conn = sql(&t).await;
     execute(
         &mut conn,
         "insert into companies (tenant_id, name, nit, nit_check_digit, phone_number)
-         select gen_random_uuid(), 'c', '900123456', '8', '+573001234567' from generate_series(1, 1000);
+         select gen_random_uuid(), 'c', '900123456', '8', '+573001234567' from generate_series(1, 200);
          insert into jobs (tenant_id, id, name, payload)
          select tenant_id, gen_random_uuid(), 'test.act', jsonb_build_object('n', n) from companies, generate_series(1, 3) as n;
          analyze jobs",
@@ -230,7 +239,7 @@ async fn a_thousand_companies_take_turns() {
     let worker = start(&t, options);
     let done = "select count(*) from effects";
     let begun = Instant::now();
-    while number(&mut conn, done).await < 1500 {
+    while number(&mut conn, done).await < 300 {
         assert!(begun.elapsed() < Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

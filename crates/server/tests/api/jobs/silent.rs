@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use kernel::app::App;
 use kernel::changes;
-use kernel::clock::Clock;
-use kernel::db::{Db, PoolSize, RolePasswords};
-use kernel::keys::Keys;
 use sqlx::postgres::PgConnectOptions;
 use testkit::{Client, TestApp};
 use tokio::io::copy_bidirectional;
@@ -17,7 +14,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use worker::Worker;
 
-use super::support::{Act, app, enqueue, execute, kinds, number, quick, sql, until, until_number};
+use super::support::{Act, app, enqueue, execute, kinds, number, quick, sql, state_on, until, until_number};
 
 /// Between a process and the server of the tests.
 struct Relay {
@@ -32,13 +29,15 @@ impl Relay {
         let directory = t.database().options().get_socket().expect("a socket").clone();
         let silence = Arc::new(Notify::new());
         let silenced = silence.clone();
-        t.app.tasks.spawn(async move {
+        let tasks = t.app.tasks.clone();
+        let connections = tasks.clone();
+        tasks.spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut server = UnixStream::connect(directory.join(".s.PGSQL.5432"))
                     .await
                     .expect("a server");
                 let silenced = silenced.clone();
-                tokio::task::spawn(async move {
+                connections.spawn(async move {
                     let heard = silenced.notified();
                     tokio::select! {
                         _ = copy_bidirectional(&mut client, &mut server) => return,
@@ -54,26 +53,11 @@ impl Relay {
 
     /// A process whose connections pass here.
     fn process(&self, t: &TestApp) -> App {
-        let roles = RolePasswords {
-            app: vec![String::new()],
-            system: vec![String::new()],
-        };
-        let size = PoolSize {
-            app: 4,
-            system: 4,
-            acquire_timeout: Duration::from_secs(2),
-        };
         let options = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.port)
             .database(t.database().name());
-        let keys = Keys::new("a secret of the tests, 32 bytes long");
-        App::new(
-            t.app.config.clone(),
-            Db::connect_lazy(&options, &roles, &size),
-            keys,
-            Clock::default(),
-        )
+        state_on(t, &options, 4)
     }
 
     /// All connections that are open fall silent.
@@ -93,10 +77,10 @@ async fn a_worker_whose_claim_is_never_answered_goes_on() {
     let lock = "select pg_advisory_lock(hashtextextended('jobs default', 0))";
     execute(&mut conn, lock).await;
     let worker = t.app.tasks.spawn(Worker::new(&process, kinds(), quick()).run());
-    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
     until_number(&t, waiting, 1, Duration::from_secs(10)).await;
     relay.silence();
-    let kept = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and not granted";
+    let kept = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
     execute(&mut conn, kept).await;
     execute(&mut conn, "select pg_advisory_unlock_all()").await;
     enqueue(&t, &a, &Act::new(1, &[])).await;
@@ -148,7 +132,7 @@ async fn a_write_that_is_never_answered_gives_its_connection_back() {
     let silence = async {
         until_number(
             &t,
-            "select count(*) from pg_locks where not granted",
+            "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())",
             1,
             Duration::from_secs(5),
         )

@@ -12,6 +12,7 @@ use kernel::db::{Db, PoolSize, RolePasswords, TenantTx};
 use kernel::job::{Background, Job, JobCx, JobError, JobKind, JobResult};
 use kernel::keys::Keys;
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use testkit::{Client, TestApp};
 use tokio::task::JoinHandle;
@@ -109,6 +110,19 @@ impl Job for Mail {
     }
 }
 
+/// And in another one.
+#[derive(Serialize, Deserialize)]
+pub struct Slow(pub Act);
+
+impl Job for Slow {
+    const NAME: &'static str = "test.slow";
+    const QUEUE: &'static str = "slow";
+
+    async fn run(self, cx: JobCx) -> JobResult {
+        act(self.0, cx).await
+    }
+}
+
 async fn act(act: Act, cx: JobCx) -> JobResult {
     for step in act.steps {
         match step {
@@ -150,6 +164,7 @@ pub fn kinds() -> Vec<JobKind> {
         JobKind::of::<Hasty>(),
         JobKind::of::<Urgent>(),
         JobKind::of::<Mail>(),
+        JobKind::of::<Slow>(),
     ]
 }
 
@@ -273,6 +288,11 @@ impl Running {
 
 /// State over the test's database, apart from the API's.
 pub fn state(t: &TestApp, connections: u32) -> App {
+    state_on(t, t.database().options(), connections)
+}
+
+/// The same, which reaches the database by a way of its own.
+pub fn state_on(t: &TestApp, server: &PgConnectOptions, connections: u32) -> App {
     let roles = RolePasswords {
         app: vec![String::new()],
         system: vec![String::new()],
@@ -282,7 +302,7 @@ pub fn state(t: &TestApp, connections: u32) -> App {
         system: connections,
         acquire_timeout: Duration::from_secs(5),
     };
-    let db = Db::connect_lazy(t.database().options(), &roles, &size);
+    let db = Db::connect_lazy(server, &roles, &size);
     App::new(
         t.app.config.clone(),
         db,
