@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bodies of the largest size that are held at once; half of that for one party.
+/// Bodies of the largest size that are held at once. One party has half of what the others leave, so that whoever comes
+/// finds room.
 const LARGEST: u64 = 128;
 /// Bodies up to so many bytes are not counted: the number of connections bounds them.
 const SMALL: u64 = 16 * 1024;
@@ -48,12 +49,13 @@ impl Bodies {
         }
         let budget = self.0.largest.saturating_mul(LARGEST);
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_party = held.of.get(&party).copied().unwrap_or(0) + bytes;
-        if held.total + bytes > budget || of_party > budget / 2 {
+        let before = held.of.get(&party).copied().unwrap_or(0);
+        let others = held.total - before;
+        if before + bytes > budget.saturating_sub(others) / 2 {
             return None;
         }
         held.total += bytes;
-        held.of.insert(party, of_party);
+        held.of.insert(party, before + bytes);
         Some(Room {
             counted: Some((self.clone(), party)),
             bytes,
@@ -84,18 +86,17 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     #[test]
-    fn one_party_has_half_of_it_and_all_have_no_more_than_that() {
+    fn each_party_has_half_of_what_the_others_leave() {
         let bodies = Bodies::up_to(MIB);
         let take = |party| std::iter::from_fn(|| bodies.room(party, Some(MIB))).collect::<Vec<_>>();
-        let (first, second) = (take(1), take(2));
-        assert_eq!((first.len(), second.len()), (64, 64));
-        assert!(bodies.room(3, Some(MIB)).is_none());
-        assert!(bodies.room(3, None).is_none(), "of unknown size");
-        assert!(bodies.room(3, Some(SMALL)).is_some());
-        drop(second);
-        assert!(bodies.room(1, Some(MIB)).is_none());
-        assert_eq!(take(3).len(), 64);
-        drop(first);
+        let parties: Vec<_> = (0..8).map(take).collect();
+        let counts: Vec<usize> = parties.iter().map(Vec::len).collect();
+        assert_eq!(counts, [64, 32, 16, 8, 4, 2, 1, 0]);
+        assert!(bodies.room(8, None).is_none(), "of unknown size");
+        assert!(bodies.room(8, Some(SMALL)).is_some());
+        assert!(bodies.room(0, Some(MIB)).is_none());
+        drop(parties);
+        assert_eq!(take(9).len(), 64);
         let held = bodies.0.held.lock().expect("no panic");
         assert_eq!((held.total, held.of.len()), (0, 0), "nobody is remembered");
     }

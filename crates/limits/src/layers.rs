@@ -70,11 +70,11 @@ pub async fn by_caller(State(limits): State<Limits>, request: Request, next: Nex
     response
 }
 
-/// Before the body is read: room for it, of which its company has no more than half.
+/// Before the body is read: room for it, of which its company has half of what others leave.
 pub async fn hold_body(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    let (_, party) = limits.party(request.extensions());
+    let (_, bodies, party) = limits.party(request.extensions());
     let declared = request.body().size_hint().exact();
-    let Some(_room) = limits.0.bodies.room(party, declared) else {
+    let Some(_room) = bodies.room(party, declared) else {
         counter!("ally360_limits_hit_total", "limit" => "bodies").increment(1);
         return Error::new(&OVERLOADED).into_response();
     };
@@ -86,7 +86,7 @@ pub async fn admit(State(limits): State<Limits>, request: Request, next: Next) -
     if limits.places(&request).is_none() {
         return next.run(request).await;
     }
-    let (gate, party) = limits.party(request.extensions());
+    let (gate, _, party) = limits.party(request.extensions());
     let _slot = match gate.enter(party).await {
         Ok(slot) => slot,
         Err(refusal) => {

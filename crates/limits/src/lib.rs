@@ -51,7 +51,9 @@ struct Shared {
     companies: Gate,
     /// All others, so that neither waits for the other.
     others: Gate,
-    bodies: Bodies,
+    /// Memory for the bodies of the ones and the others.
+    bodies_of_companies: Bodies,
+    bodies_of_others: Bodies,
 }
 
 impl Limits {
@@ -79,7 +81,8 @@ impl Limits {
             clock: app.clock.clone(),
             companies: Gate::new("companies", companies),
             others: Gate::new("others", others),
-            bodies: Bodies::up_to(app.config.http.max_body_bytes as u64),
+            bodies_of_companies: Bodies::up_to(app.config.http.max_body_bytes as u64),
+            bodies_of_others: Bodies::up_to(app.config.http.max_body_bytes as u64),
         }))
     }
 
@@ -140,13 +143,15 @@ impl Limits {
         self.take_here(charges)
     }
 
-    /// Whose share of the slots the request takes, and of which slots.
-    fn party(&self, known: &Extensions) -> (&Gate, u128) {
+    /// Whose share the request takes, of the slots and of the memory for bodies that there are for such requests.
+    fn party(&self, known: &Extensions) -> (&Gate, &Bodies, u128) {
         if let Some(caller) = known.get::<Caller>() {
-            return (&self.0.companies, caller.tenant_id.as_u128());
+            let party = caller.tenant_id.as_u128();
+            return (&self.0.companies, &self.0.bodies_of_companies, party);
         }
         let user = known.get::<UserCaller>().map(|user| user.user_id.as_u128());
-        (&self.0.others, user.or_else(|| address(known)).unwrap_or(0))
+        let party = user.or_else(|| address(known)).unwrap_or(0);
+        (&self.0.others, &self.0.bodies_of_others, party)
     }
 }
 

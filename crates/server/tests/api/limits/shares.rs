@@ -114,12 +114,22 @@ async fn a_companys_bodies_take_no_more_than_its_share_of_memory() {
                 .expect("an answer")
         }
     };
-    let held: Vec<_> = (0..64).map(|_| t.app.tasks.spawn(endless(&a))).collect();
-    sleep(Duration::from_millis(500)).await;
-    let refused = endless(&a).await;
-    assert_eq!(refused.status(), 503);
-    assert_eq!(refused.headers()["retry-after"], "1");
-    // Small ones are not counted, and another company has a share of its own.
+    let hold = |client: &Client| t.app.tasks.spawn(endless(client));
+    // Whoever is refused is told at once; whoever is not waits for its body.
+    let settle = async |request: &mut tokio::task::JoinHandle<axum::response::Response>| {
+        tokio::time::timeout(Duration::from_secs(2), request).await.ok()
+    };
+    let mut held: Vec<_> = (0..65).map(|_| hold(&a)).collect();
+    let mut refused = Vec::new();
+    for request in &mut held {
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(50), request).await {
+            refused.push(answer.expect("an answer"));
+        }
+    }
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].status(), 503);
+    assert_eq!(refused[0].headers()["retry-after"], "1");
+    // Small ones are not counted, and another company finds room.
     let brand = || serde_json::json!({"name": uuid::Uuid::new_v4().to_string()});
     for client in [
         &Client::of(service.clone())
@@ -129,16 +139,13 @@ async fn a_companys_bodies_take_no_more_than_its_share_of_memory() {
     ] {
         client.post("/brands", brand()).await.created();
     }
-    let other = t.app.tasks.spawn(endless(&b));
-    sleep(Duration::from_millis(300)).await;
-    assert!(!other.is_finished());
-    for request in held {
+    let mut other = hold(&b);
+    assert!(settle(&mut other).await.is_none());
+    for request in &held {
         request.abort();
     }
+    let mut again = hold(&a);
+    assert!(settle(&mut again).await.is_none(), "its room is free again");
     other.abort();
-    sleep(Duration::from_millis(100)).await;
-    let again = t.app.tasks.spawn(endless(&a));
-    sleep(Duration::from_millis(300)).await;
-    assert!(!again.is_finished(), "its room is free again");
     again.abort();
 }
