@@ -32,8 +32,8 @@ create policy search_access on files for select to ally_search using (true);
 grant create on schema ally to ally_search;
 set local role ally_search;
 
--- Ids of the company's files that contain the term in name or description and have the tag, each if given: the newest
--- 10,000.
+-- Ids of the company's files that contain the term in name or description and have the tag, each if given. Of a term,
+-- which may match nearly everything, the newest 10,000.
 create function search_files(term text, tag text, deleted boolean) returns setof uuid
   language plpgsql stable security definer
   set search_path = pg_catalog, ally, pg_temp
@@ -51,7 +51,7 @@ begin
        and (tag is null or tags @> array[tag])
        and (deleted_at is not null) = deleted
      order by id desc
-     limit 10000;
+     limit case when pattern is not null then 10000 end;
 end $$;
 revoke execute on function search_files from public;
 grant execute on function search_files to ally_app;

@@ -351,7 +351,8 @@ impl TakeAvatar {
             Ok(Verdict::Infected { .. }) => return Ok(Err("infected".to_owned())),
             Err(cause) => {
                 let unscannable = || Ok(Err(reason::UNSCANNABLE.to_owned()));
-                return undecided::<TakeAvatar>(cx, cause).map_or_else(unscannable, Err);
+                let undecided = undecided::<TakeAvatar>(cx, &files.inspector, cause);
+                return undecided.await.map_or_else(unscannable, Err);
             }
         }
         let thumbnails = files.inspector.thumbnails(path).await;

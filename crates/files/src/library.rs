@@ -11,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::file::{self, File, FileId, Status, query_file};
+use crate::open::expire;
 use crate::pictures::FILE_IN_USE;
 use crate::quota::{self, Room};
-use crate::remove::RemoveObjects;
 use crate::text::{Line, one_line};
 use crate::{Files, FilesRead, FilesWrite};
 
@@ -33,7 +33,7 @@ pub(crate) fn module() -> Module {
 #[into_params(parameter_in = Query)]
 struct FileFilter {
     /// Part of the name or the description, without regard to case and accents; of fewer than three characters where a
-    /// word begins.
+    /// word begins. Of more than 10,000 the newest.
     #[param(inline)]
     search: Option<SearchTerm>,
     #[param(inline)]
@@ -253,21 +253,7 @@ async fn delete(
 ) -> Result<NoContent> {
     lock(&mut tx, id, &if_match).await?;
     let now = Timestamp(app.clock.now());
-    let open = sqlx::query!(
-        "select upload_key, reserved from files where id = $1 and state = 'pending'",
-        id as _
-    );
-    // Nobody waits for its bytes any more, so its room is free.
-    if let Some(open) = open.fetch_optional(&mut *tx).await? {
-        sqlx::query!(
-            "update files set state = 'expired', reserved = 0 where id = $1",
-            id as _
-        )
-        .execute(&mut *tx)
-        .await?;
-        quota::settle(&mut tx, open.reserved, 0).await?;
-        tx.enqueue(&RemoveObjects::quarantined(open.upload_key)).await?;
-    }
+    expire(&mut tx, id).await?;
     sqlx::query!(
         "update files set deleted_at = $2 where id = $1",
         id as _,

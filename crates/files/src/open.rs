@@ -47,7 +47,7 @@ impl Job for AwaitUpload {
         let files = cx.app.part::<Files>()?;
         let mut tx = cx.tenant_tx().await?;
         let upload = sqlx::query!(
-            r#"select state as "status: Status", upload_key, upload_expires_at as "expires_at: Timestamp", reserved
+            r#"select state as "status: Status", upload_key, upload_expires_at as "expires_at: Timestamp"
                  from files where id = $1"#,
             self.file_id as _
         );
@@ -75,16 +75,32 @@ impl Job for AwaitUpload {
         }
 
         let mut tx = cx.tenant_tx().await?;
-        let expired = sqlx::query!(
-            "update files set state = 'expired', reserved = 0 where id = $1 and state = 'pending'",
-            self.file_id as _
-        );
-        if expired.execute(&mut *tx).await?.rows_affected() == 1 {
-            quota::settle(&mut tx, upload.reserved, 0).await?;
-            tx.enqueue(&RemoveObjects::quarantined(upload.upload_key)).await?;
-        }
+        expire(&mut tx, self.file_id).await?;
         Ok(cx.commit(tx).await?)
     }
+}
+
+/// Ends an upload whose bytes nobody waits for any more, if it waits: its room is free, and what may have arrived goes.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn expire<P>(tx: &mut TenantTx<P>, id: FileId) -> Result<()> {
+    let open = sqlx::query!(
+        "select upload_key, reserved from files where id = $1 and state = 'pending' for update",
+        id as _
+    );
+    let Some(open) = open.fetch_optional(&mut **tx).await? else {
+        return Ok(());
+    };
+    sqlx::query!(
+        "update files set state = 'expired', reserved = 0 where id = $1",
+        id as _
+    )
+    .execute(&mut **tx)
+    .await?;
+    quota::settle(tx, open.reserved, 0).await?;
+    tx.enqueue(&RemoveObjects::quarantined(open.upload_key)).await?;
+    Ok(())
 }
 
 #[cfg(test)]

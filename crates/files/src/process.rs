@@ -173,7 +173,9 @@ async fn examine(cx: &JobCx, files: &Files, upload: &Upload) -> JobResult<Outcom
             rejected(refusal.reason)
         }
         Ok(Verdict::Infected { name }) => Ok(Outcome::Infected { name }),
-        Err(cause) => undecided::<ProcessFile>(cx, cause).map_or_else(|| rejected(reason::UNSCANNABLE), Err),
+        Err(cause) => undecided::<ProcessFile>(cx, &files.inspector, cause)
+            .await
+            .map_or_else(|| rejected(reason::UNSCANNABLE), Err),
     }
 }
 

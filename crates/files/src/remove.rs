@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use inspect::NoVerdict;
+use inspect::{Inspector, NoVerdict};
 use kernel::job::{Job, JobCx, JobError, JobResult};
 use serde::{Deserialize, Serialize};
 use storage::Bucket;
@@ -74,13 +74,13 @@ impl Job for RemoveObjects {
 /// that is found away, not the job too slow.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// A store that is down does not count against a job; it asks again after 2, 4, 8, … seconds, at most 5 minutes. What
-/// the store refuses does count.
+/// A store that is down, or lets nobody in, does not count against a job; it asks again after 2, 4, 8, … seconds, at
+/// most 5 minutes. What the store says of an object does count.
 pub(crate) fn later(attempt: i32, cause: impl Into<anyhow::Error>) -> JobError {
     let cause = cause.into();
     if cause
         .downcast_ref::<storage::Error>()
-        .is_some_and(|error| !error.is_transient())
+        .is_some_and(|error| !error.is_of_the_store())
     {
         return JobError::Retry(cause);
     }
@@ -94,11 +94,18 @@ pub(crate) fn away(attempt: i32, cause: impl Into<anyhow::Error>) -> JobError {
 }
 
 /// What to do without a verdict: a scanner that is away is waited for, a file that it fails on counts. None when the
-/// scanner has failed on it so often that it never will have one.
-pub(crate) fn undecided<J: Job>(cx: &JobCx, cause: NoVerdict) -> Option<JobError> {
+/// scanner has failed on it so often that it never will have one, though others it scans.
+pub(crate) async fn undecided<J: Job>(
+    cx: &JobCx,
+    inspector: &Inspector,
+    cause: NoVerdict,
+) -> Option<JobError> {
     match cause {
         NoVerdict::Unavailable(_) => Some(away(cx.attempt, cause)),
         NoVerdict::Failed(_) if cx.failures + 1 < J::MAX_ATTEMPTS => Some(JobError::Retry(cause.into())),
-        NoVerdict::Failed(_) => None,
+        NoVerdict::Failed(_) => {
+            let sick = inspector.try_scanner().await.err()?;
+            Some(away(cx.attempt, sick))
+        }
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::avatars;
 use crate::file::{FileId, Status, Variant};
-use crate::open::AwaitUpload;
+use crate::open::{AwaitUpload, expire};
 use crate::process::{ProcessFile, end_refused};
 use crate::quota;
 use crate::remove::RemoveObjects;
@@ -55,25 +55,33 @@ async fn tidy(app: &App, company: Uuid) -> Result<()> {
 }
 
 /// Enqueues the job of every overdue upload; where it still waits or runs, its unique key makes this nothing. A
-/// file that killed the workers that tried, or whose job has died again and again, is not tried again.
+/// file that killed the workers that tried, or whose job has died again and again, is not tried again,
+/// nor is one whose job somebody has cancelled.
 async fn revive(app: &App, tx: &mut TenantTx<Background>) -> Result<()> {
     let overdue = Timestamp(app.clock.now() - LOST_AFTER);
     let lost = sqlx::query!(
-        r#"select id, state as "status: Status",
+        r#"select id as "id: FileId", state as "status: Status",
                   exists (select from jobs where name = $3 and unique_key = files.id::text and jobs.state = 'dead'
                              and jobs.lost > jobs.failures)
                   or (select count(*) from jobs where name = $3 and unique_key = files.id::text and jobs.state = 'dead') >= 3
-                  as "deadly!"
+                  as "deadly!",
+                  exists (select from jobs where name in ($3, $4) and unique_key = files.id::text
+                             and jobs.state = 'cancelled') as "cancelled!"
              from files
             where state in ('pending', 'uploaded', 'scanning') and upload_expires_at < $1 limit $2"#,
         overdue as _,
         BATCH,
-        ProcessFile::NAME
+        ProcessFile::NAME,
+        AwaitUpload::NAME
     );
     for file in lost.fetch_all(&mut **tx).await? {
         if file.deadly {
             tracing::error!(file.id = %file.id, "processing the file ended every worker that tried");
             end_refused(tx, app, file.id, Status::Rejected, "unprocessable").await?;
+        } else if file.cancelled && file.status == Status::Pending {
+            expire(tx, file.id).await?;
+        } else if file.cancelled {
+            end_refused(tx, app, file.id, Status::Rejected, "cancelled").await?;
         } else if file.status == Status::Pending {
             tx.enqueue(&AwaitUpload { file_id: file.id }).await?;
         } else {

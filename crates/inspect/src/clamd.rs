@@ -10,7 +10,7 @@ use jiff::civil::DateTime;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::timeout;
 
 use crate::archive::Extent;
@@ -74,12 +74,15 @@ impl Clamd {
             let detail = format!("larger than the scanner looks into ({} bytes)", self.max_bytes);
             return Ok(Err(Rejected::new(reason::UNSCANNABLE, detail).into()));
         }
+        let closed = |error: AcquireError| NoVerdict::Unavailable(error.to_string());
+        // Waiting for a turn is no time of the scan.
+        let _connection = self.connections.acquire().await.map_err(closed)?;
         let looking = AtomicBool::new(false);
         let scanned = self.within_timeout(async {
-            let _connection = self.connections.acquire().await.map_err(io::Error::other)?;
             let version = self.ask_version().await?;
+            let (connection, file) = (self.connect().await?, File::open(path).await?);
             looking.store(true, Ordering::Relaxed);
-            let reply = instream(self.connect().await?, File::open(path).await?).await?;
+            let reply = instream(connection, file).await?;
             match Reply::parse(&reply) {
                 Reply::Clean => Ok(Ok(version.name)),
                 Reply::Infected(name) => Ok(Err(Refusal::Infected { name })),
@@ -91,6 +94,18 @@ impl Clamd {
             Err(NoVerdict::Unavailable(cause)) if looking.into_inner() => Err(NoVerdict::Failed(cause)),
             scanned => scanned,
         }
+    }
+
+    /// Has it scan a few bytes in which there is nothing.
+    pub async fn try_scan(&self) -> Result<(), NoVerdict> {
+        self.within_timeout(async {
+            let reply = instream(self.connect().await?, &b"nothing"[..]).await?;
+            match Reply::parse(&reply) {
+                Reply::Clean => Ok(()),
+                other => Err(io::Error::other(format!("of nothing it says {other:?}"))),
+            }
+        })
+        .await
     }
 
     async fn ask_version(&self) -> io::Result<Scanner> {
@@ -146,7 +161,7 @@ fn parse_version(reply: &str) -> Option<Scanner> {
 }
 
 /// Sends the file and returns the reply, also when clamd gives it before the end and closes.
-async fn instream(connection: impl Connection, file: File) -> io::Result<Vec<u8>> {
+async fn instream(connection: impl Connection, file: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     let (mut reader, mut writer) = tokio::io::split(connection);
     let reply = read_reply(&mut reader);
     tokio::pin!(reply);
@@ -168,7 +183,7 @@ async fn instream(connection: impl Connection, file: File) -> io::Result<Vec<u8>
     }
 }
 
-async fn send(writer: &mut (impl AsyncWrite + Unpin), mut file: File) -> io::Result<()> {
+async fn send(writer: &mut (impl AsyncWrite + Unpin), mut file: impl AsyncRead + Unpin) -> io::Result<()> {
     writer.write_all(b"zINSTREAM\0").await?;
     let mut buffer = vec![0; CHUNK];
     loop {

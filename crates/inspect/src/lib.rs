@@ -85,6 +85,17 @@ impl Inspector {
         }
     }
 
+    /// Whether who scans now scans at all.
+    ///
+    /// # Errors
+    /// clamd does not.
+    pub async fn try_scanner(&self) -> Result<(), NoVerdict> {
+        match &self.clamd {
+            Some(clamd) => clamd.try_scan().await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether the bytes of a local file, which nobody else writes to, may be kept.
     ///
     /// The media type and the name are those that the uploader declared.

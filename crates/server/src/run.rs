@@ -33,6 +33,9 @@ use crate::{demo, listen, service, start};
 /// Between two attempts to reach the object store at start.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
+/// Between two trials of what upload URLs are good for.
+const PROBE_PAUSE: Duration = Duration::from_mins(5);
+
 /// What one process does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parts {
@@ -345,11 +348,18 @@ async fn prepare(app: App, storage: Storage) {
             return;
         }
     }
-    match storage.probe_upload_urls().await {
-        Ok(false) => {}
-        Ok(true) => error!("{}", files::LOOSE_UPLOAD_URLS),
-        Err(error) => warn!(%error, "what upload URLs are good for could not be tried"),
-    }
+    // Again until they are good for uploads alone: somebody may mend that.
+    let probing = async {
+        loop {
+            match storage.probe_upload_urls().await {
+                Ok(false) => return,
+                Ok(true) => error!("{}", files::LOOSE_UPLOAD_URLS),
+                Err(error) => warn!(%error, "what upload URLs are good for could not be tried; trying again"),
+            }
+            sleep(PROBE_PAUSE).await;
+        }
+    };
+    app.stopping.run_until_cancelled(probing).await;
 }
 
 /// The next signal to end, from the call on: one that comes before anybody waits is not lost.

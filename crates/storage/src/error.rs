@@ -31,6 +31,16 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether it says something of the installation and nothing of the object: every other call would end alike,
+    /// until somebody mends that.
+    pub fn is_of_the_store(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Denied(_) => true,
+            Self::Refused { code, .. } => code == "NoSuchBucket",
+            _ => false,
+        }
+    }
+
     /// The error that a response's status and S3 error code stand for.
     pub(crate) fn from_response(status: u16, code: String) -> Self {
         match (status, code.as_str()) {

@@ -84,10 +84,14 @@ impl Storage {
         )
         .await?;
         let probed = self.copies_unsigned(&source, &target).await;
-        for (bucket, key) in [(Bucket::Clean, &source), (Bucket::Quarantine, &target)] {
-            self.delete(bucket, key).await?;
+        if let Ok(loose) = probed {
+            self.found_upload_urls_loose(loose);
         }
-        self.found_upload_urls_loose(probed.clone()?);
+        for (bucket, key) in [(Bucket::Clean, &source), (Bucket::Quarantine, &target)] {
+            if let Err(error) = self.delete(bucket, key).await {
+                tracing::debug!(%error, key, "what was tried is left behind");
+            }
+        }
         probed
     }
 

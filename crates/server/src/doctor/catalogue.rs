@@ -1,5 +1,6 @@
 //! What the catalogue tells of roles, tables, views and functions.
 
+use kernel::db::migrate;
 use kernel::error::Result;
 use sqlx::{Connection, PgConnection};
 
@@ -178,4 +179,40 @@ pub async fn catalogue_faults(conn: &mut PgConnection) -> Result<Vec<String>> {
         .await?;
     tx.rollback().await?;
     Ok(faults)
+}
+
+/// What the catalogue has that it should not, as far as this program can tell.
+pub struct Faults {
+    /// Of what it knows.
+    pub known: Vec<String>,
+    /// Of what a newer program has added, and answers for.
+    pub newer: Vec<String>,
+}
+
+/// As [`catalogue_faults`], with those apart that an older program finds in the schema of a newer one.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub async fn examine(conn: &mut PgConnection) -> Result<Faults> {
+    let faults = catalogue_faults(conn).await?;
+    let is_newer = migrate::is_newer(conn).await?;
+    let (newer, known) = faults
+        .into_iter()
+        .partition(|fault| is_newer && !is_of_ours(fault));
+    Ok(Faults { known, newer })
+}
+
+/// Whether the fault is of a table or function that this program's own migrations name: `C1 brands.brands_all: …`,
+/// `C4 ally.peek(): …`.
+fn is_of_ours(fault: &str) -> bool {
+    let place = fault.split_whitespace().nth(1).unwrap_or_default();
+    let object = place.trim_start_matches("ally.").trim_end_matches(':');
+    let name = object.split(['.', '(']).next().unwrap_or_default();
+    let words = |sql: &str| {
+        let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.any(|word| word == name)
+    };
+    migrate::MIGRATIONS
+        .iter()
+        .any(|migration| words(migration.sql.as_str()))
 }

@@ -8,7 +8,7 @@ use kernel::db::{APP_ROLE, SYSTEM_ROLE, migrate};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
-use super::catalogue_faults;
+use super::examine_catalogue;
 use super::report::{Report, Verdict};
 use crate::run::Database;
 use crate::settings::Settings;
@@ -211,21 +211,28 @@ async fn migrations(conn: &mut PgConnection, embedded: bool, report: &mut Report
 }
 
 async fn catalogue(conn: &mut PgConnection, report: &mut Report) {
-    match catalogue_faults(conn).await {
-        Ok(faults) if faults.is_empty() => report.ok(
-            "catalogue",
-            "roles, tables, views and functions keep companies apart",
-        ),
-        Ok(faults) => match migrate::is_newer(conn).await {
-            Ok(true) => report.warn(
-                "catalogue",
-                format!(
-                    "of a newer program, which knows what this one does not: {}",
-                    faults.join("; ")
-                ),
-            ),
-            _ => faults.iter().for_each(|fault| report.fail("catalogue", fault)),
-        },
+    match examine_catalogue(conn).await {
+        Ok(faults) => {
+            if faults.known.is_empty() {
+                report.ok(
+                    "catalogue",
+                    "roles, tables, views and functions keep companies apart",
+                );
+            }
+            faults
+                .known
+                .iter()
+                .for_each(|fault| report.fail("catalogue", fault));
+            if !faults.newer.is_empty() {
+                report.warn(
+                    "catalogue",
+                    format!(
+                        "of a newer program, which knows what this one does not: {}",
+                        faults.newer.join("; ")
+                    ),
+                );
+            }
+        }
         Err(error) => report.fail("catalogue", format!("cannot be read: {error}")),
     }
 }

@@ -10,7 +10,10 @@ mod services;
 
 use std::process::ExitCode;
 
-pub use catalogue::{DEFINER_FUNCTIONS, DefinerFunction, GLOBAL_TABLES, SHARED_TABLES, catalogue_faults};
+pub use catalogue::{
+    DEFINER_FUNCTIONS, DefinerFunction, GLOBAL_TABLES, SHARED_TABLES, catalogue_faults,
+    examine as examine_catalogue,
+};
 use report::Report;
 
 use crate::cli::say;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 
-use crate::support::{Client, External, wait_until};
+use crate::support::{Client, External, Home, wait_until};
 
 /// The test cluster at this listener's address, for as long as it is polled.
 async fn relay(listener: TcpListener, host: &str) {
@@ -91,4 +91,14 @@ async fn an_object_store_that_does_not_come_keeps_nobody_from_serving() {
     }
     Client::owner(&api.url()).await.get("/products").await.expect(200);
     api.stop().success();
+}
+
+/// Or it would keep what a few uploads once needed.
+#[tokio::test]
+async fn what_is_freed_goes_back_to_the_system() {
+    let home = Home::seeded();
+    let server = home.program(["dev"]).start();
+    let environment = std::fs::read(format!("/proc/{}/environ", server.pid())).expect("its environment");
+    let text = String::from_utf8_lossy(&environment);
+    assert!(text.contains("MALLOC_MMAP_THRESHOLD_=131072"), "{text}");
 }

@@ -152,13 +152,16 @@ async fn the_database_is_asked_twice_a_second_however_often_health_is() {
     let app = TestApp::new(server::service).await;
     as_migrated(app.database()).await;
     let ready = async || app.anonymous().get("/health/ready").await.status.as_u16();
+    let asked = std::time::Instant::now();
     assert_eq!(ready().await, 200);
     let removed =
         "delete from ally._sqlx_migrations where version = (select max(version) from ally._sqlx_migrations)";
     execute(&mut app.superuser().await, removed)
         .await
         .expect("removed");
-    assert_eq!(ready().await, 200);
+    let again = ready().await;
+    // On a machine that took longer the database may have been asked anew.
+    assert!(again == 200 || asked.elapsed() > std::time::Duration::from_millis(450));
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
     assert_eq!(ready().await, 503);
 }
@@ -186,6 +189,18 @@ async fn a_program_serves_the_schema_of_a_newer_one() {
         app: vec!["app".to_owned()],
         system: vec!["system".to_owned()],
     };
+    // What it does know is its own concern.
+    let app = TestApp::new(server::service).await;
+    as_migrated(app.database()).await;
+    let exposed =
+        "insert into ally._sqlx_migrations (version, description, success, checksum, execution_time)
+                     values (999901010000, 'later', true, '', 0);
+                   alter table ally.brands disable row level security";
+    execute(&mut app.superuser().await, exposed)
+        .await
+        .expect("exposed");
+    app.anonymous().get("/health/ready").await.status(503);
+
     let applied = kernel::db::migrate::up(&url, &roles)
         .await
         .expect("it does not mind");

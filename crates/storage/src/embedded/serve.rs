@@ -27,8 +27,8 @@ use tracing::subscriber::NoSubscriber;
 use super::idle::Idle;
 use super::lent::lend;
 
-/// As many open connections; of one address no more than a quarter, so that nobody alone keeps all others out. Who
-/// comes from this machine is a proxy, or ourselves.
+/// As many open connections. When more than half are taken, one address has no more than a quarter, so that nobody
+/// alone keeps all others out; who comes from this machine is a proxy.
 const MAX_CONNECTIONS: usize = 512;
 const MAX_OF_ONE: usize = MAX_CONNECTIONS / 4;
 const MAX_HEADERS: usize = 64;
@@ -65,7 +65,8 @@ pub(super) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let place = places.take(peer.ip());
-                if place.is_none() && !peer.ip().to_canonical().is_loopback() {
+                let is_crowded = free.available_permits() < MAX_CONNECTIONS / 2;
+                if place.is_none() && is_crowded && !peer.ip().to_canonical().is_loopback() {
                     counter!("ally360_limits_hit_total", "limit" => "store_connections").increment(1);
                     continue;
                 }

@@ -486,7 +486,7 @@ impl MakeWriter<'_> for Log {
 
 /// One URL takes no more of the disk than twice what it was signed for.
 #[tokio::test]
-async fn a_third_upload_to_one_key_waits_for_the_others() {
+async fn a_third_upload_to_one_key_is_refused_while_two_are_under_way() {
     let subject = Subject::embedded().await;
     let presigned = subject
         .storage

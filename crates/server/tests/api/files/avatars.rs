@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Client, TestApp};
 
-use super::support::{execute, http, png, put, quarantined, until, value};
+use super::support::{execute, http, png, put, quarantined, tidy, until, value};
 use crate::app;
 
 /// Begins an upload; the answer.
@@ -203,4 +203,28 @@ async fn the_avatar_goes_with_the_account() {
     t.run_jobs().await;
     assert_eq!(value(&t, "select count(*)::text from ally.avatars").await, "0");
     assert_eq!(files::sweep(&t.app, true).await.expect("a sweep").objects, 0);
+}
+
+#[tokio::test]
+async fn an_avatar_whose_job_was_lost_ends() {
+    let t = app().await;
+    let ana = t.user("ana").await;
+    let body = json!({"content_type": "image/png"});
+    ana.post("/auth/me/avatar", body).await.created();
+    execute(&t, "delete from ally.jobs where name = 'files.take_avatar'").await;
+    execute(
+        &t,
+        "update ally.avatars set upload_expires_at = now() - interval '59 minutes'",
+    )
+    .await;
+    tidy(&t).await;
+    assert_eq!(avatar(&ana).await["status"], "pending");
+    execute(
+        &t,
+        "update ally.avatars set upload_expires_at = now() - interval '61 minutes'",
+    )
+    .await;
+    execute(&t, "delete from ally.schedule_slots").await;
+    tidy(&t).await;
+    assert_eq!(avatar(&ana).await["status"], "expired");
 }

@@ -272,15 +272,14 @@ async fn a_file_on_which_the_scanner_always_fails_is_rejected_at_last() {
     let t = app_with_scanner(&clamd).await;
     let a = t.tenant("a").await;
     let killer = send(&a, text("killer.txt"), "crash").await;
-    for _ in 0..7 {
+    // The eighth time the scanner is asked whether it scans anything, and says nothing: then it is not the file.
+    for _ in 0..8 {
         t.run_jobs().await;
         assert_eq!(status(&a, &id(&killer)).await, "scanning");
-        execute(
-            &t,
-            "update ally.jobs set run_at = now() where name = 'files.process'",
-        )
-        .await;
+        let again = "update ally.jobs set run_at = now() where name = 'files.process'";
+        execute(&t, again).await;
     }
+    clamd.allow(1);
     t.run_jobs().await;
     assert_eq!(status(&a, &id(&killer)).await, "rejected unscannable");
     assert_eq!(room(&t).await, "0 0 0");
@@ -336,4 +335,25 @@ async fn a_missing_bucket_is_waited_for() {
     t.run_jobs().await;
     assert_eq!(status(&a, &id(&processed)).await, "ready");
     assert_eq!(status(&a, &id(&awaited)).await, "expired");
+}
+
+#[tokio::test]
+async fn an_upload_whose_job_was_cancelled_ends_and_is_not_taken_up_again() {
+    let t = app().await;
+    let a = t.tenant("a").await;
+    let arrived = send(&a, text("a.txt"), "hello").await;
+    let awaited = presign(&a, text("b.txt")).await;
+    for job in a.get("/jobs").await.ok().items("id") {
+        a.post(&format!("/jobs/{job}/cancel"), json!({}))
+            .await
+            .status(204);
+    }
+    t.pass(Duration::from_secs(600 + 3601)).await;
+    tidy(&t).await;
+    let a = t.sign_in(&a.email).await.in_company(a.company());
+    assert_eq!(
+        (status(&a, &id(&arrived)).await, status(&a, &id(&awaited)).await),
+        ("rejected cancelled".to_owned(), "expired".to_owned())
+    );
+    assert_eq!(room(&t).await, "0 0 0");
 }

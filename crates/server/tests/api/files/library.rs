@@ -179,7 +179,7 @@ async fn what_is_restored_while_it_is_purged_stays() {
             .await
             .expect(statement);
     }
-    let waiting = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' and query like 'delete from files%'";
+    let waiting = "select count(*)::text from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like 'delete from files%'";
     let restore = async {
         until(async || value(&t, waiting).await != "0").await;
         sqlx::query("commit")

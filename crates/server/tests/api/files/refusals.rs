@@ -1,9 +1,14 @@
 //! What is not let in, and by whom.
 
+use clap::Parser;
+use kernel::config::Environment;
 use serde_json::json;
+use storage::Storage;
+use testkit::{SampleStore, TestApp};
 
 use super::clamd::Clamd;
 use super::crash::app_with;
+use super::replay::Defaults;
 use super::support::{
     EICAR, bytes, execute, fetch, http, id, png, presign, put, put_with, room, send, sha256_base64,
     sha256_hex, status, store, text, until, value,
@@ -359,8 +364,36 @@ fn every_reason_is_documented() {
         "checksum-mismatch",
         "upload-vanished",
         "unprocessable",
+        "cancelled",
     ];
     for reason in inspect::reason::ALL.iter().chain(&ours) {
         assert!(docs.contains(&format!("`{reason}`")), "{reason}");
+    }
+}
+
+/// A store that would copy the files of others for whoever has an upload URL.
+#[tokio::test]
+async fn production_signs_no_uploads_for_a_store_that_obeys_unsigned_headers() {
+    for (environment, status) in [(Environment::Production, 503), (Environment::Development, 201)] {
+        let sample = SampleStore::start().await;
+        let storage =
+            Storage::external(&sample.named(Defaults::parse_from(["test"]).storage)).expect("settings");
+        storage.ensure_buckets().await.expect("buckets");
+        let signing = storage.clone();
+        let t = TestApp::with_files(
+            server::service,
+            |config| config.environment = environment,
+            |files| files.storage = storage,
+        )
+        .await;
+        let a = t.tenant("a").await;
+        a.post("/files/upload/presign", text("a.txt")).await.created();
+        assert!(signing.probe_upload_urls().await.expect("an answer"));
+        let answer = a.post("/files/upload/presign", text("b.txt")).await;
+        if status == 503 {
+            answer.problem(503, "misconfigured");
+        } else {
+            answer.created();
+        }
     }
 }

@@ -32,9 +32,9 @@ fn rounds() -> usize {
 }
 
 #[derive(Parser)]
-struct Defaults {
+pub struct Defaults {
     #[command(flatten)]
-    storage: StorageConfig,
+    pub storage: StorageConfig,
 }
 
 /// On the embedded store, or on the one that the settings name.
