@@ -149,7 +149,9 @@ mod tests {
         assert_eq!(answers("28P01", 3).await.expect("an earlier one"), 3);
         for (code, accepted) in [("28P01", 9), ("53300", 3)] {
             let refused = answers(code, accepted).await.expect_err("refused");
-            let told = refused.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            let told = refused
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
             assert_eq!(told.as_deref(), Some(code));
         }
     }

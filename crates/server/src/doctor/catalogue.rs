@@ -208,11 +208,12 @@ fn is_of_ours(fault: &str) -> bool {
     let place = fault.split_whitespace().nth(1).unwrap_or_default();
     let object = place.trim_start_matches("ally.").trim_end_matches(':');
     let name = object.split(['.', '(']).next().unwrap_or_default();
-    let words = |sql: &str| {
-        let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_in = |sql: &str| {
+        let code = sql.lines().filter_map(|line| line.split("--").next());
+        let mut words = code.flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
         words.any(|word| word == name)
     };
     migrate::MIGRATIONS
         .iter()
-        .any(|migration| words(migration.sql.as_str()))
+        .any(|migration| is_in(migration.sql.as_str()))
 }

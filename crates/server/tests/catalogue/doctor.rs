@@ -189,6 +189,11 @@ async fn a_program_serves_the_schema_of_a_newer_one() {
         app: vec!["app".to_owned()],
         system: vec!["system".to_owned()],
     };
+    let applied = kernel::db::migrate::up(&url, &roles)
+        .await
+        .expect("it does not mind");
+    assert_eq!(applied, 0);
+
     // What it does know is its own concern.
     let app = TestApp::new(server::service).await;
     as_migrated(app.database()).await;
@@ -200,9 +205,4 @@ async fn a_program_serves_the_schema_of_a_newer_one() {
         .await
         .expect("exposed");
     app.anonymous().get("/health/ready").await.status(503);
-
-    let applied = kernel::db::migrate::up(&url, &roles)
-        .await
-        .expect("it does not mind");
-    assert_eq!(applied, 0);
 }
