@@ -39,7 +39,7 @@ impl Job for RotateTrail {
 /// The last dropped link of each chain stays as its anchor. What is not chained yet is not dropped.
 ///
 /// # Errors
-/// Those of the database; nothing has changed then.
+/// Those of the database; nothing is dropped then.
 #[expect(
     clippy::disallowed_methods,
     reason = "the trail's partitions are the installation's"

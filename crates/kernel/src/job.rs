@@ -18,7 +18,7 @@ use crate::actor;
 use crate::app::App;
 use crate::caller::{Caller, Cause, UserCaller};
 use crate::db::{SystemTx, TenantTx};
-use crate::error::{BUSY, Error, MISCONFIGURED, Result, UNAVAILABLE};
+use crate::error::{Error, Result, UNAVAILABLE};
 use crate::limit::Overrides;
 use crate::permissions;
 use crate::trace::TraceContext;
@@ -152,10 +152,14 @@ pub async fn companies(app: &App) -> Result<Vec<Uuid>> {
     Ok(companies.fetch_all(&mut *tx).await?)
 }
 
+/// So many companies whose parts fail one after the other are not at fault themselves.
+const IN_A_ROW: usize = 5;
+
 /// A round through all companies: one whose part fails keeps none that come after it waiting.
 #[derive(Default)]
 pub struct Round {
     failed: usize,
+    in_a_row: usize,
     first: Option<Error>,
 }
 
@@ -163,11 +167,15 @@ impl Round {
     /// Takes note of how a company's part ended.
     ///
     /// # Errors
-    /// Its error, when that is no fault of this company: the database is away or lets nobody in, and the round would
-    /// find it so with each.
+    /// Its error, when that is no fault of this company: the database is away or has no connection left, and the round
+    /// would find it so with each.
     pub fn note(&mut self, company: Uuid, outcome: Result<()>) -> Result<()> {
-        let Err(error) = outcome else { return Ok(()) };
-        if [UNAVAILABLE.code, BUSY.code, MISCONFIGURED.code].contains(&error.code()) {
+        let Err(error) = outcome else {
+            self.in_a_row = 0;
+            return Ok(());
+        };
+        self.in_a_row += 1;
+        if error.code() == UNAVAILABLE.code || self.in_a_row == IN_A_ROW {
             return Err(error);
         }
         tracing::error!(

@@ -1,10 +1,9 @@
 //! The S3 operations that are needed, over [`Disk`]; every other one answers `NotImplemented`. Signatures and their
 //! expiry have been checked by `s3s` before any of these runs.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -24,6 +23,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::disk::{Condition, Disk, DiskError, hex};
 use super::object_file::Description;
+use super::uploads::Uploads;
 use crate::content::pieces;
 
 /// Objects on one page of a list, as S3 has it.
@@ -52,47 +52,6 @@ pub(super) struct Backend {
     disk: Arc<Disk>,
     limits: Limits,
     uploads: Uploads,
-}
-
-/// Uploads under way at once to one key: a client that tries again need not wait for its lost connection, and one URL
-/// takes no more of the disk than twice what it was signed for.
-const MAX_UPLOADS: usize = 2;
-
-/// How many uploads to each key of the quarantine are under way.
-#[derive(Clone, Default)]
-struct Uploads(Arc<Mutex<HashMap<String, usize>>>);
-
-/// One of them, until it is dropped.
-struct Upload {
-    uploads: Uploads,
-    key: String,
-}
-
-impl Uploads {
-    fn begin(&self, key: &str) -> Option<Upload> {
-        let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = uploads.entry(key.to_owned()).or_default();
-        if *count >= MAX_UPLOADS {
-            return None;
-        }
-        *count += 1;
-        Some(Upload {
-            uploads: self.clone(),
-            key: key.to_owned(),
-        })
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let mut uploads = self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = uploads.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                uploads.remove(&self.key);
-            }
-        }
-    }
 }
 
 impl Backend {

@@ -20,6 +20,7 @@ mod idle;
 mod lent;
 mod object_file;
 mod serve;
+mod uploads;
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
