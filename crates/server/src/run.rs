@@ -221,7 +221,8 @@ async fn serve(
     } else if parts.api || parts.worker {
         match open_files(settings).await {
             Ok((files, embedded)) => {
-                app.tasks.spawn(prepare(app.clone(), files.storage.clone()));
+                app.tasks
+                    .spawn(prepare(app.clone(), files.storage.clone(), parts.api));
                 app = app.with_part(files);
                 store = embedded;
             }
@@ -335,8 +336,9 @@ async fn open_files(settings: &Settings) -> anyhow::Result<(Files, Option<Embedd
     ))
 }
 
-/// Makes the buckets as they have to be, however long the store is away.
-async fn prepare(app: App, storage: Storage) {
+/// Makes the buckets as they have to be, however long the store is away. Who signs upload URLs then tries what they are
+/// good for.
+async fn prepare(app: App, storage: Storage, signs_uploads: bool) {
     while let Err(error) = storage.ensure_buckets().await {
         warn!(%error, "the object store is not ready; trying again");
         if app
@@ -347,6 +349,9 @@ async fn prepare(app: App, storage: Storage) {
         {
             return;
         }
+    }
+    if !signs_uploads {
+        return;
     }
     // Again until they are good for uploads alone: somebody may mend that.
     let probing = async {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Method;
-use storage::{Arrival, Bucket, EmbeddedStore, Error, GetOptions, StartError, Storage, StorageConfig};
+use storage::{
+    Arrival, Bucket, EmbeddedStore, Error, GetOptions, Presigned, StartError, Storage, StorageConfig,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing_subscriber::fmt::MakeWriter;
@@ -227,6 +229,26 @@ async fn two_data_directories_have_two_key_pairs() {
     assert!(!format!("{:?}", one.store()).contains(&one.store().credentials().secret_key));
 }
 
+/// Sends the beginning of an upload.
+async fn begin(subject: &Subject, presigned: &Presigned, bytes: &[u8]) -> TcpStream {
+    let path = presigned
+        .url
+        .strip_prefix(&subject.endpoint())
+        .expect("our address");
+    let addr = subject.store().addr();
+    let mut head = format!("PUT {path} HTTP/1.1\r\nhost: {addr}\r\n");
+    for (name, value) in &presigned.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    stream
+        .write_all(format!("{head}\r\n").as_bytes())
+        .await
+        .expect("sent");
+    stream.write_all(bytes).await.expect("sent");
+    stream
+}
+
 #[tokio::test]
 async fn an_upload_that_breaks_off_leaves_nothing() {
     let subject = Subject::embedded().await;
@@ -234,22 +256,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
         .storage
         .presign_put("half", &conditions(&[b'x'; 100_000]))
         .expect("a URL");
-    let path = presigned
-        .url
-        .strip_prefix(&subject.endpoint())
-        .expect("our address");
-    let mut request = format!("PUT {path} HTTP/1.1\r\nhost: {}\r\n", subject.store().addr());
-    for (name, value) in &presigned.headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    let mut stream = TcpStream::connect(subject.store().addr())
-        .await
-        .expect("a connection");
-    stream
-        .write_all(format!("{request}\r\n").as_bytes())
-        .await
-        .expect("sent");
-    stream.write_all(&[b'x'; 50_000]).await.expect("sent");
+    let stream = begin(&subject, &presigned, &[b'x'; 50_000]).await;
     let incoming = subject.dir.path().join("objects/incoming");
     until(|| files(&incoming).len() == 1).await;
     drop(stream);
@@ -492,24 +499,9 @@ async fn a_third_upload_to_one_key_is_refused_while_two_are_under_way() {
         .storage
         .presign_put("k", &conditions(&[b'x'; 1000]))
         .expect("a URL");
-    let path = presigned
-        .url
-        .strip_prefix(&subject.endpoint())
-        .expect("our address");
-    let mut head = format!("PUT {path} HTTP/1.1\r\nhost: {}\r\n", subject.store().addr());
-    for (name, value) in &presigned.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
     let mut open = Vec::new();
     for _ in 0..2 {
-        let mut stream = TcpStream::connect(subject.store().addr())
-            .await
-            .expect("a connection");
-        stream
-            .write_all(format!("{head}\r\nxx").as_bytes())
-            .await
-            .expect("sent");
-        open.push(stream);
+        open.push(begin(&subject, &presigned, b"xx").await);
     }
     let incoming = subject.dir.path().join("objects/incoming");
     until(|| files(&incoming).len() == 2).await;
